@@ -1,0 +1,57 @@
+# `make` lists the targets. Everything CI does is a target here.
+SHELL := /bin/bash
+GOFLAGS += -tags=remove_all_sd
+export GOFLAGS
+# Where the tests may require every feature: root on a host they may set up.
+STATICCHECK := go tool -modfile=tools/go.mod staticcheck
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## list the targets
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: run
+run: ## build and start the agent with otelcol-config.yaml; state in ./.tallyman
+	@scripts/run.sh
+
+.PHONY: demo
+demo: ## start a few containers and the agent, show what it sees (root; uses or starts a Docker engine)
+	@scripts/run.sh --build-only
+	@go run ./test/demo
+
+.PHONY: build
+build: ## static bin/tallyman
+	@scripts/build.sh
+
+.PHONY: test
+test: setup ## set up what the tests need, then run all of them
+	@scripts/test.sh
+
+.PHONY: test-unit
+test-unit: ## tests that need no engine, no root and no virtual machine
+	go test ./internal/... ./receiver/... ./test/arch/... ./test/vm/...
+
+.PHONY: test-vm
+test-vm: ## run the cgroup tests under Debian's 6.1 kernel with cgroup v2 alone (QEMU)
+	go run ./test/vm
+
+.PHONY: bench
+bench: ## benchmarks; compare the figures of one run only
+	scripts/bench.sh
+
+.PHONY: check
+check: ## formatting, vet, static checks, house rules, stale generated code
+	@scripts/check.sh
+
+.PHONY: generate
+generate: ## write the generated code: component metadata, cmd/tallyman
+	@scripts/generate.sh
+
+.PHONY: setup
+setup: ## install what the tests need (Debian as root), or say what is missing
+	@scripts/setup.sh
+
+.PHONY: image
+image: build ## container image tallyman:dev (needs a Docker engine)
+	@scripts/image.sh

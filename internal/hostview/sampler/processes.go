@@ -1,0 +1,180 @@
+package sampler
+
+import (
+	"time"
+
+	"github.com/tallymanhq/tallyman/internal/procstream"
+)
+
+// processes is what is known of a container's processes, from cgroup.procs
+// and /proc.
+type processes struct {
+	known map[int]*process
+	// init is the first process; it stays set after it has gone.
+	init *process
+	// gone left between the last two looks.
+	gone []*process
+	// tasks is Sample.Pids at the last look: while it stays the same, the
+	// processes are most likely the same too.
+	tasks uint64
+	// lookedAt is the last look, before the one before it.
+	lookedAt, before time.Time
+}
+
+// process is one process of a container.
+type process struct {
+	procstream.Stat
+	vpid int
+	// child: it descends from the container's first process. An exec session
+	// does not: its parent is outside.
+	child bool
+	look  time.Time // the last look that saw it
+}
+
+// watchProcesses looks at the container's processes when there is a reason
+// to: their number changed, an OOM kill was counted, something is being
+// judged, or the slow interval has passed.
+func (s *Sampler) watchProcesses(t *Target, now time.Time, slow bool) {
+	if !t.IsContainer() {
+		return
+	}
+	p := &t.processes
+	if !s.settings.Processes {
+		// The start of a container that was there before us needs one look.
+		if t.Initial && p.init == nil {
+			s.look(t, now, false)
+		}
+		return
+	}
+	killed := t.Events.OOMKill != t.verdict.seenKills || t.verdict.pending != nil
+	if slow || killed || t.Degraded != nil || p.init == nil || t.Sample.Pids != p.tasks {
+		s.look(t, now, slow)
+		t.ProcessesKnown = p.init != nil
+	}
+}
+
+// look reads the container's processes. Those already known are read again
+// only if renew is set.
+func (s *Sampler) look(t *Target, now time.Time, renew bool) {
+	p := &t.processes
+	if p.known == nil {
+		p.known = map[int]*process{}
+	}
+	p.before, p.lookedAt, p.tasks = p.lookedAt, now, t.Sample.Pids
+	p.gone = p.gone[:0]
+	for _, pid := range s.pids(t) {
+		if !s.see(p, pid, renew) {
+			continue
+		}
+		p.known[pid].look = now
+	}
+	for pid, known := range p.known {
+		if known.look != now {
+			p.gone = append(p.gone, known)
+			delete(p.known, pid)
+		}
+	}
+	s.findInit(t)
+	for _, known := range p.known {
+		known.child = known.child || p.descends(known)
+	}
+}
+
+// pids lists the processes of the container's cgroup and those inside it.
+func (s *Sampler) pids(t *Target) []int {
+	pids, err := s.proc.Pids(s.host.ProcsFile(t.Path), nil)
+	if err != nil {
+		return nil
+	}
+	for inner := range t.inner {
+		if more, err := s.proc.Pids(s.host.ProcsFile(inner), pids); err == nil {
+			pids = more
+		}
+	}
+	return pids
+}
+
+// see reads a process that is new, or again if renew is set. It reports
+// whether the process is known afterwards.
+func (s *Sampler) see(p *processes, pid int, renew bool) bool {
+	known := p.known[pid]
+	if known != nil && !renew {
+		return true
+	}
+	stat, err := s.proc.Stat(pid)
+	if err != nil || stat.Ended {
+		return false
+	}
+	if known != nil && known.Start == stat.Start {
+		known.Stat = stat
+		return true
+	}
+	if len(p.known) >= processMax {
+		s.stats.DroppedProcesses++
+		return false
+	}
+	vpid, err := s.proc.VPID(pid)
+	if err != nil {
+		return false
+	}
+	p.known[pid] = &process{Stat: stat, vpid: vpid}
+	return true
+}
+
+// findInit finds the container's first process: pid 1 of its namespace, or
+// with the host's pid namespace the oldest one.
+func (s *Sampler) findInit(t *Target) {
+	p := &t.processes
+	if p.init != nil {
+		return
+	}
+	for _, known := range p.known {
+		if known.vpid == 1 {
+			p.init = known
+			break
+		}
+		if p.init == nil || known.Start < p.init.Start || (known.Start == p.init.Start && known.PID < p.init.PID) {
+			p.init = known
+		}
+	}
+	if p.init == nil {
+		return
+	}
+	t.InitPID = p.init.PID
+	if started := s.proc.StartTime(p.init.Start); t.Initial && started.Before(t.Start) {
+		t.Start = started
+	}
+}
+
+// descends climbs from a process to the container's first one.
+func (p *processes) descends(from *process) bool {
+	const deepest = 64 // ends a loop that a reused pid could make
+	for range deepest {
+		if p.init == nil || from.PID == p.init.PID {
+			return false
+		}
+		if from.PPID == p.init.PID {
+			return true
+		}
+		parent := p.known[from.PPID]
+		if parent == nil {
+			return false
+		}
+		if parent.child {
+			return true
+		}
+		from = parent
+	}
+	return false
+}
+
+// initLives reports whether the first process is there and not on its way
+// out.
+func (s *Sampler) initLives(t *Target) bool {
+	init := t.processes.init
+	if init == nil {
+		return false
+	}
+	stat, err := s.proc.Stat(init.PID)
+	return err == nil && stat.Start == init.Start && !stat.Ended
+}

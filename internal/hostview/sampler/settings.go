@@ -1,0 +1,38 @@
+package sampler
+
+import (
+	"time"
+
+	"github.com/tallymanhq/tallyman/internal/container"
+)
+
+// Settings say what is read and how often.
+type Settings struct {
+	// Interval is the time between two passes of one consumer.
+	Interval time.Duration
+	// SlowInterval is the time between two reads of memory.stat, the limits,
+	// the file systems and the list of processes.
+	SlowInterval time.Duration
+	// MaxOpenFiles bounds the kept descriptors.
+	MaxOpenFiles int
+	// Want says which cgroups are read. It sees the directory of the thing
+	// itself (the container's), never one inside it.
+	Want func(container.Cgroup) bool
+	// Processes: look at the processes of containers, which is what telling
+	// a degraded container from a dead one needs.
+	Processes bool
+	// LayerUsage: add up the writable layers of containers.
+	LayerUsage bool
+}
+
+const (
+	// queueMax bounds what waits for one consumer. 4096 ended containers at
+	// about 1 KiB each are 4 MiB, for a consumer that has stopped reading.
+	queueMax = 4096
+	// processMax bounds the processes remembered of one container (about
+	// 100 bytes each); more are not told apart when one of them is killed.
+	processMax = 1024
+	// satelliteMax bounds the cgroups inside one container whose events are
+	// read apart from its own.
+	satelliteMax = 64
+)

@@ -1,0 +1,85 @@
+package sampler
+
+import (
+	"time"
+
+	"github.com/tallymanhq/tallyman/internal/cgroup"
+	"github.com/tallymanhq/tallyman/internal/container"
+)
+
+// Target is one cgroup that is read: usually a container.
+type Target struct {
+	container.Cgroup
+	// Start is when the container started: the creation of its cgroup if it
+	// was seen, else the start of its first process.
+	Start time.Time
+	// End is when it went; zero while it lives.
+	End time.Time
+	// Sample is what was last read. After the end, Known says what is in it.
+	Sample cgroup.Sample
+	// At is when Sample was read; zero if it never was.
+	At time.Time
+	// Events are the memory events of this container alone: nested
+	// containers are not counted twice.
+	Events cgroup.Events
+	// Effective are the lowest limits of the cgroup and those above it.
+	Effective cgroup.Limits
+	// CPUs is the CPU time per second between the last two reads; HasCPUs is
+	// false before the second one.
+	CPUs    float64
+	HasCPUs bool
+	// Kills are the OOM kills by who the victim was.
+	Kills Kills
+	// Degraded is set while the container runs on without what was killed.
+	Degraded *Degradation
+	// ProcessesKnown: the processes were looked at, so that Kills and
+	// Degraded mean something.
+	ProcessesKnown bool
+	// InitPID is the first process on the host's numbering; 0 if unknown.
+	InitPID int
+	// Filesystem is the file system that holds the container's root.
+	Filesystem Filesystem
+
+	reader     *cgroup.Reader
+	slowAt     time.Time
+	usage      time.Duration // CPU usage at the previous read
+	usageAt    time.Time
+	inner      map[string]struct{} // cgroup paths inside the container
+	satellites map[string]*satellite
+	retired    retired
+	processes  processes
+	verdict    verdict
+	announced  bool // the start event was sent
+}
+
+// IsContainer reports whether the target is a container, not a pod, service
+// or another class of cgroup.
+func (t *Target) IsContainer() bool { return t.Class == container.ClassContainer }
+
+// Kills counts OOM kills since the container started.
+type Kills struct {
+	// Init and Other: the victim was, or was not, the first process.
+	Init, Other uint64
+	// Unknown: it could not be told, or it was before we looked.
+	Unknown uint64
+}
+
+// Total is the sum of all kills.
+func (k Kills) Total() uint64 { return k.Init + k.Other + k.Unknown }
+
+// Degradation says what a container lost.
+type Degradation struct {
+	Reason     string // oom
+	Since      time.Time
+	Executable string // command name of the victim, "" if unknown
+	PID        int    // of the victim, 0 if unknown
+	Count      int    // processes killed
+}
+
+// Filesystem is in bytes. Zero Capacity means unknown.
+type Filesystem struct {
+	Capacity, Available uint64
+	// LayerUsage is the size of the writable layer; valid if HasLayerUsage.
+	LayerUsage    uint64
+	HasLayerUsage bool
+}

@@ -1,0 +1,204 @@
+package sampler
+
+import (
+	"slices"
+	"time"
+)
+
+// A kill is judged in two steps. When the kernel's counter rises, what has
+// just left is noted (pending). One pass later the first process is looked at
+// again: one that was itself the victim may still have been on its way out at
+// first, freeing its memory. If it lives, the container survived; if nothing
+// took the victim's place, it is degraded.
+type verdict struct {
+	// seenKills of Events.OOMKill have been dealt with.
+	seenKills uint64
+	started   bool
+	pending   *pending
+}
+
+type pending struct {
+	// The kills happened between since and at.
+	since, at time.Time
+	kills     uint64
+	lost      []*process // the victims that are known
+	// young: the container was made so short a time before that its
+	// processes had not been looked at in peace.
+	young bool
+}
+
+// confirmAfter is how long the first process must outlive a kill. Freeing
+// the memory of a killed process takes up to 0.3 s per GiB (measured by
+// killing a process with 2 GiB on the reference host); it counts as ended
+// all that time, so half a second covers the moment before it is marked.
+const confirmAfter = 500 * time.Millisecond
+
+// killEventsMax bounds the events of one judgement; Count in the degraded
+// event holds the whole number.
+const killEventsMax = 64
+
+// judge looks at what the pass has read.
+func (s *Sampler) judge(t *Target, now time.Time) {
+	v := &t.verdict
+	if !v.started {
+		v.started = true
+		if t.Initial || !t.IsContainer() {
+			t.Kills.Unknown, v.seenKills = t.Events.OOMKill, t.Events.OOMKill
+		}
+	}
+	grown := t.Events.OOMKill - v.seenKills
+	v.seenKills = t.Events.OOMKill
+	if !t.ProcessesKnown {
+		t.Kills.Unknown += grown
+		return
+	}
+	if grown > 0 {
+		s.note(t, now, grown)
+		return
+	}
+	if v.pending != nil && now.Sub(v.pending.at) >= confirmAfter {
+		s.settle(t, now)
+	}
+	if t.Degraded != nil && v.pending == nil {
+		s.checkRecovery(t, now)
+	}
+}
+
+// note remembers a kill and who left at that time.
+func (s *Sampler) note(t *Target, now time.Time, kills uint64) {
+	v, p := &t.verdict, &t.processes
+	if v.pending == nil {
+		v.pending = &pending{since: p.before, young: t.Start.Add(s.settings.Interval).After(p.before)}
+	}
+	v.pending.at = now
+	v.pending.kills += kills
+	v.pending.lost = append(v.pending.lost, pickVictims(p.gone, kills)...)
+}
+
+// pickVictims takes the largest of those that left: the OOM killer does too.
+func pickVictims(gone []*process, kills uint64) []*process {
+	gone = slices.Clone(gone)
+	slices.SortFunc(gone, func(a, b *process) int {
+		switch {
+		case a.RSS > b.RSS:
+			return -1
+		case a.RSS < b.RSS:
+			return 1
+		}
+		return a.PID - b.PID
+	})
+	if uint64(len(gone)) > kills {
+		gone = gone[:kills]
+	}
+	return gone
+}
+
+// settle decides on a pending kill whose confirmation is due.
+func (s *Sampler) settle(t *Target, now time.Time) {
+	p := t.verdict.pending
+	if !s.initLives(t) {
+		return // the container is ending; settleOnEnd says the rest
+	}
+	t.verdict.pending = nil
+	t.Kills.Other += p.kills
+	s.emitKills(t, p, func(v *Victim) { v.InitKnown = true }, true)
+	if s.tookPlace(t, p) || !p.matters() {
+		return
+	}
+	d := &Degradation{Reason: "oom", Since: p.at, Count: int(p.kills)}
+	for _, lost := range p.lost {
+		if lost.child {
+			d.Executable, d.PID = lost.Comm, lost.PID
+			break
+		}
+	}
+	if t.Degraded != nil {
+		d.Since = t.Degraded.Since
+		d.Count += t.Degraded.Count
+	}
+	t.Degraded = d
+	s.emit(Event{Kind: BecameDegraded, At: p.at, Target: t, Victim: Victim{PID: d.PID, Executable: d.Executable}, Count: d.Count})
+}
+
+// matters: a victim descended from the first process, or may have. Exec
+// sessions that were seen do not matter.
+func (p *pending) matters() bool {
+	if p.kills > uint64(len(p.lost)) {
+		return true
+	}
+	return slices.ContainsFunc(p.lost, func(l *process) bool { return l.child })
+}
+
+// tookPlace reports whether a new process stands in for what was lost: one
+// with the victim's name or, for an unknown victim, any.
+func (s *Sampler) tookPlace(t *Target, p *pending) bool {
+	since := p.since
+	if p.young {
+		since = p.at
+	}
+	if len(p.lost) == 0 {
+		return s.startedSince(t, since, "")
+	}
+	for _, lost := range p.lost {
+		if lost.child && !s.startedSince(t, p.since, lost.Comm) {
+			return false
+		}
+	}
+	return true
+}
+
+// startedSince reports whether a descendant of the first process with this
+// name ("" is any) started after a moment and still runs.
+func (s *Sampler) startedSince(t *Target, since time.Time, name string) bool {
+	ticks := s.proc.Ticks(since)
+	for _, p := range t.processes.known {
+		if p.child && p.Start > ticks && (name == "" || p.Comm == name) {
+			return true
+		}
+	}
+	return false
+}
+
+func (s *Sampler) checkRecovery(t *Target, now time.Time) {
+	d := t.Degraded
+	if !s.startedSince(t, d.Since, d.Executable) {
+		return
+	}
+	t.Degraded = nil
+	s.emit(Event{
+		Kind: Recovered, At: now, Target: t,
+		Victim:   Victim{Executable: d.Executable},
+		Duration: now.Sub(d.Since),
+	})
+}
+
+// settleOnEnd decides on a kill that nobody survived. Only if the first
+// process was the only one that left is it certain that it was the victim:
+// its end takes all others with it.
+func (s *Sampler) settleOnEnd(t *Target, at time.Time) {
+	p := t.verdict.pending
+	if p == nil {
+		return
+	}
+	t.verdict.pending = nil
+	init := t.processes.init
+	certain := len(p.lost) == 1 && init != nil && p.lost[0].PID == init.PID && len(t.processes.known) == 0
+	if certain {
+		t.Kills.Init += p.kills
+	} else {
+		t.Kills.Unknown += p.kills
+	}
+	s.emitKills(t, p, func(v *Victim) { v.Init, v.InitKnown = certain, certain }, false)
+}
+
+func (s *Sampler) emitKills(t *Target, p *pending, mark func(*Victim), survived bool) {
+	for i := range min(p.kills, killEventsMax) {
+		var v Victim
+		if i < uint64(len(p.lost)) {
+			l := p.lost[i]
+			v = Victim{PID: l.PID, VPID: l.vpid, Executable: l.Comm, RSS: l.RSS}
+		}
+		mark(&v)
+		s.emit(Event{Kind: OOMKilled, At: p.at, Target: t, Victim: v, Survived: survived})
+	}
+}

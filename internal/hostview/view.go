@@ -1,0 +1,188 @@
+package hostview
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/tallymanhq/tallyman/internal/cgroup"
+	"github.com/tallymanhq/tallyman/internal/container"
+	"github.com/tallymanhq/tallyman/internal/hostfs"
+	"github.com/tallymanhq/tallyman/internal/hostview/sampler"
+	"github.com/tallymanhq/tallyman/internal/procstream"
+)
+
+// ErrConflict says that two components want one view in two ways.
+var ErrConflict = errors.New("conflict with another component")
+
+// ProcessStream says how processes are watched.
+type ProcessStream string
+
+// The ways to watch processes. Auto takes the best this host has.
+const (
+	ProcessStreamAuto ProcessStream = "auto"
+	ProcessStreamProc ProcessStream = "proc"
+	ProcessStreamOff  ProcessStream = "off"
+)
+
+// Options are what a component asks of a view.
+type Options struct {
+	Roots         hostfs.Roots
+	ProcessStream ProcessStream
+}
+
+// View is one look at one host. Get it with [Acquire].
+type View struct {
+	roots   hostfs.Roots
+	stream  ProcessStream
+	host    *cgroup.Host
+	index   *container.Index
+	finder  *container.Discovery
+	holders int // guarded by views.mu
+
+	mu       sync.Mutex // guards samplers
+	samplers map[string]*sharedSampler
+}
+
+type sharedSampler struct {
+	*sampler.Sampler
+	holders int
+}
+
+// views are the living views by root. It is the one exception from the rule
+// against package-level state: the receivers of two pipelines are made apart
+// and have nothing else in common.
+var views = struct {
+	mu     sync.Mutex
+	byRoot map[string]*View
+}{byRoot: map[string]*View{}}
+
+// Acquire returns the view of a root, starting it if this is its first
+// holder: the first walk over all cgroups is done when it returns. A host
+// without cgroups gives an error that matches [hostfs.ErrNotSupported]; a
+// different ProcessStream than the view has, [ErrConflict].
+func Acquire(o Options) (*View, error) {
+	views.mu.Lock()
+	defer views.mu.Unlock()
+	if v := views.byRoot[o.Roots.Root]; v != nil {
+		if v.stream != o.ProcessStream {
+			return nil, fmt.Errorf("process_stream %q for root_path %q: %w, which asks for %q", o.ProcessStream, o.Roots.Root, ErrConflict, v.stream)
+		}
+		v.holders++
+		return v, nil
+	}
+	v, err := open(o)
+	if err != nil {
+		return nil, err
+	}
+	v.holders = 1
+	views.byRoot[o.Roots.Root] = v
+	return v, nil
+}
+
+func open(o Options) (*View, error) {
+	host, err := cgroup.Detect(o.Roots)
+	if err != nil {
+		return nil, err
+	}
+	v := &View{
+		roots:    o.Roots,
+		stream:   o.ProcessStream,
+		host:     host,
+		index:    container.NewIndex(container.IndexOptions{}),
+		samplers: map[string]*sharedSampler{},
+	}
+	dir, prefix := host.Hierarchy()
+	v.finder = container.NewDiscovery(container.DiscoveryOptions{
+		Dir: dir, Prefix: prefix, Index: v.index,
+		OnAppear: v.appeared, OnVanish: v.vanished,
+	})
+	if err := v.finder.Start(); err != nil {
+		return nil, fmt.Errorf("walk %s: %w", dir, err)
+	}
+	return v, nil
+}
+
+// Release gives the view back. The last holder stops it and waits for that.
+func (v *View) Release() {
+	views.mu.Lock()
+	defer views.mu.Unlock()
+	v.holders--
+	if v.holders > 0 {
+		return
+	}
+	delete(views.byRoot, v.roots.Root)
+	v.finder.Close()
+}
+
+// Mode is how the host arranges its cgroups.
+func (v *View) Mode() cgroup.Mode { return v.host.Mode() }
+
+// BootTime is when the host booted: where its own counters start.
+func (v *View) BootTime() time.Time { return procstream.NewReader(v.roots).StartTime(0) }
+
+// Index answers which container a cgroup belongs to.
+func (v *View) Index() *container.Index { return v.index }
+
+// Discovery returns what discovery has done so far.
+func (v *View) Discovery() container.DiscoveryStats { return v.finder.Stats() }
+
+// Sampler returns the sampler of that name, making it if this is its first
+// holder; the settings of later holders are not looked at. Give it back with
+// [View.ReleaseSampler].
+func (v *View) Sampler(name string, settings sampler.Settings) *sampler.Sampler {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if s := v.samplers[name]; s != nil {
+		s.holders++
+		return s.Sampler
+	}
+	settings.Processes = v.stream != ProcessStreamOff
+	s := &sharedSampler{
+		Sampler: sampler.New(sampler.Options{Roots: v.roots, Host: v.host, Settings: settings}),
+		holders: 1,
+	}
+	// Discovery's goroutine waits for v.mu while this runs, so that nothing
+	// falls between the cgroups that are there and those to come.
+	there := slices.Collect(v.index.Live())
+	slices.SortFunc(there, func(a, b *container.Cgroup) int { return strings.Compare(a.Path, b.Path) })
+	for _, c := range there {
+		s.Appeared(*c)
+	}
+	v.samplers[name] = s
+	return s.Sampler
+}
+
+// ReleaseSampler gives a sampler back; the last holder closes it.
+func (v *View) ReleaseSampler(name string) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	s := v.samplers[name]
+	if s == nil {
+		return
+	}
+	if s.holders--; s.holders > 0 {
+		return
+	}
+	delete(v.samplers, name)
+	s.Close()
+}
+
+func (v *View) appeared(c container.Cgroup) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	for _, s := range v.samplers {
+		s.Appeared(c)
+	}
+}
+
+func (v *View) vanished(c container.Cgroup) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	for _, s := range v.samplers {
+		s.Vanished(c)
+	}
+}

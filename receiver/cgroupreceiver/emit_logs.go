@@ -1,0 +1,160 @@
+package cgroupreceiver
+
+import (
+	"context"
+	"fmt"
+
+	"go.opentelemetry.io/collector/component"
+	"go.opentelemetry.io/collector/consumer"
+	"go.opentelemetry.io/collector/pdata/pcommon"
+	"go.opentelemetry.io/collector/pdata/plog"
+	"go.opentelemetry.io/collector/receiver"
+
+	"github.com/tallymanhq/tallyman/internal/cgroup"
+	"github.com/tallymanhq/tallyman/internal/hostview/sampler"
+	"github.com/tallymanhq/tallyman/receiver/cgroupreceiver/internal/metadata"
+)
+
+// logsEmitter turns events into log records.
+type logsEmitter struct {
+	core
+	lb *metadata.LogsBuilder
+}
+
+func newLogsEmitter(cfg *Config, set receiver.Settings) *logsEmitter {
+	return &logsEmitter{core: core{cfg: cfg, set: set}}
+}
+
+func (e *logsEmitter) start(ctx context.Context, host component.Host) error {
+	if err := e.core.start(ctx, host); err != nil || e.view == nil {
+		return err
+	}
+	e.lb = metadata.NewLogsBuilder(metadata.LogsBuilderConfig{
+		Events:             e.cfg.Events,
+		ResourceAttributes: e.cfg.ResourceAttributes,
+	}, e.set)
+	return nil
+}
+
+// scrape returns the events since the last call, one resource per event: they
+// are rare, and their order matters.
+func (e *logsEmitter) scrape(ctx context.Context) (plog.Logs, error) {
+	if e.view == nil {
+		return plog.NewLogs(), nil
+	}
+	out := plog.NewLogs()
+	e.consumer.Collect(func(p *sampler.Pass) {
+		observed := pcommon.NewTimestampFromTime(p.At)
+		for i := range p.Events {
+			ev := &p.Events[i]
+			e.record(ctx, ev)
+			logs := e.lb.Emit(metadata.WithLogsResource(resource(e.lb.NewResourceBuilder(), ev.Target.Cgroup)))
+			finish(logs, ev, observed)
+			logs.ResourceLogs().MoveAndAppendTo(out.ResourceLogs())
+		}
+	})
+	return out, nil
+}
+
+func (e *logsEmitter) record(ctx context.Context, ev *sampler.Event) {
+	at, t, v := pcommon.NewTimestampFromTime(ev.At), ev.Target, ev.Victim
+	switch ev.Kind {
+	case sampler.Started:
+		var opts []metadata.EventAttributeOption
+		if t.InitPID > 0 {
+			opts = append(opts, metadata.WithContainerPidEventAttribute(int64(t.InitPID)))
+		}
+		e.lb.RecordContainerStartEvent(ctx, at, opts...)
+	case sampler.Stopped:
+		e.lb.RecordContainerStopEvent(ctx, at, t.End.Sub(t.Start).Seconds(), t.Events.OOMKill > 0, stopOptions(t)...)
+	case sampler.OOMKilled:
+		e.lb.RecordContainerOomKillEvent(ctx, at, ev.Survived, victimOptions(v)...)
+	case sampler.BecameDegraded:
+		e.lb.RecordContainerDegradedEvent(ctx, at, metadata.AttributeDegradedReasonOom, int64(ev.Count), processOptions(v)...)
+	case sampler.Recovered:
+		e.lb.RecordContainerRecoveredEvent(ctx, at, ev.Duration.Seconds(), processOptions(v)...)
+	}
+}
+
+func stopOptions(t *sampler.Target) []metadata.EventAttributeOption {
+	var opts []metadata.EventAttributeOption
+	if t.Sample.Known&cgroup.PartMemoryPeak != 0 {
+		opts = append(opts, metadata.WithContainerMemoryPeakEventAttribute(int64(t.Sample.Memory.Peak)))
+	}
+	if t.Sample.Known&cgroup.PartCPUTime != 0 {
+		opts = append(opts, metadata.WithContainerCPUTimeEventAttribute(t.Sample.CPU.Usage.Seconds()))
+	}
+	return opts
+}
+
+func victimOptions(v sampler.Victim) []metadata.EventAttributeOption {
+	opts := processOptions(v)
+	if v.VPID > 0 {
+		opts = append(opts, metadata.WithProcessVpidEventAttribute(int64(v.VPID)))
+	}
+	if v.InitKnown {
+		opts = append(opts, metadata.WithOomVictimInitEventAttribute(v.Init))
+	}
+	if v.RSS > 0 {
+		opts = append(opts, metadata.WithProcessMemoryRssEventAttribute(int64(v.RSS)))
+	}
+	return opts
+}
+
+func processOptions(v sampler.Victim) []metadata.EventAttributeOption {
+	var opts []metadata.EventAttributeOption
+	if v.PID > 0 {
+		opts = append(opts, metadata.WithProcessPidEventAttribute(int64(v.PID)))
+	}
+	if v.Executable != "" {
+		opts = append(opts, metadata.WithProcessExecutableNameEventAttribute(v.Executable))
+	}
+	return opts
+}
+
+// finish adds what the builder does not know: severity, the readable
+// sentence, and when we learned of it.
+func finish(logs plog.Logs, ev *sampler.Event, observed pcommon.Timestamp) {
+	severity, text := describe(ev)
+	for i := range logs.ResourceLogs().Len() {
+		records := logs.ResourceLogs().At(i).ScopeLogs().At(0).LogRecords()
+		for j := range records.Len() {
+			r := records.At(j)
+			r.SetObservedTimestamp(observed)
+			r.SetSeverityNumber(severity)
+			r.SetSeverityText(severity.String())
+			r.Body().SetStr(text)
+		}
+	}
+}
+
+func describe(ev *sampler.Event) (plog.SeverityNumber, string) {
+	who := ev.Victim.Executable
+	if who == "" {
+		who = "a process"
+	}
+	switch ev.Kind {
+	case sampler.Started:
+		return plog.SeverityNumberInfo, "The container started."
+	case sampler.Stopped:
+		return plog.SeverityNumberInfo, "The container stopped."
+	case sampler.OOMKilled:
+		return plog.SeverityNumberWarn, fmt.Sprintf("The OOM killer killed %s of the container.", who)
+	case sampler.BecameDegraded:
+		return plog.SeverityNumberError, fmt.Sprintf("The container runs on without %s, which was OOM-killed and not replaced.", who)
+	default:
+		return plog.SeverityNumberInfo, fmt.Sprintf("The container has recovered: %s runs again.", who)
+	}
+}
+
+// withoutEmpty keeps passes without events from the pipeline: at one pass per
+// second every exporter would send an empty request each time.
+type withoutEmpty struct{ consumer.Logs }
+
+// ConsumeLogs passes logs on unless there are none.
+func (w withoutEmpty) ConsumeLogs(ctx context.Context, logs plog.Logs) error {
+	if logs.LogRecordCount() == 0 {
+		return nil
+	}
+	return w.Logs.ConsumeLogs(ctx, logs)
+}

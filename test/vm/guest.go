@@ -1,0 +1,174 @@
+package main
+
+import (
+	"context"
+	"debug/elf"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+)
+
+var (
+	errNoBinary  = errors.New("package has no tests")
+	errNotStatic = errors.New("binary is not static")
+)
+
+// guestTree is the file tree that becomes the guest's root file system.
+type guestTree struct {
+	root    string // repository
+	dir     string // tree under construction
+	modules []string
+}
+
+// build fills the tree with everything that does not depend on the kernel: one test binary and its test data per
+// package, the init script and busybox.
+func (g *guestTree) build(ctx context.Context, s suite) error {
+	g.modules = s.Modules
+	for _, name := range []string{"bin", "proc", "sys", "dev", "run", "tmp", "root", "etc", "modules"} {
+		err := os.MkdirAll(filepath.Join(g.dir, name), 0o755)
+		if err != nil {
+			return err
+		}
+	}
+	for _, pkg := range s.Packages {
+		err := g.addPackage(ctx, pkg)
+		if err != nil {
+			return fmt.Errorf("build tests of %s: %w", pkg, err)
+		}
+	}
+	err := g.addBusybox()
+	if err != nil {
+		return err
+	}
+	err = copyFile(filepath.Join(g.root, "test/vm/init.sh"), filepath.Join(g.dir, "init"), 0o755)
+	if err != nil {
+		return err
+	}
+	err = g.write("timeout", testTimeout.String())
+	if err != nil {
+		return err
+	}
+	return g.write("suite", s.Packages...)
+}
+
+// addPackage builds one test binary and puts it beside the package's test data, because tests name that relatively.
+// The tag vm selects tests that make sense nowhere else.
+func (g *guestTree) addPackage(ctx context.Context, pkg string) error {
+	dir := filepath.Join(g.dir, "src", pkg)
+	err := os.MkdirAll(dir, 0o755)
+	if err != nil {
+		return err
+	}
+	binary := filepath.Join(dir, "package.test")
+	cmd := exec.CommandContext(ctx, "go", "test", "-c", "-tags", "vm", "-ldflags", "-s -w", "-o", binary, "./"+pkg)
+	cmd.Dir = g.root
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH=amd64")
+	text, err := cmd.CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("go test -c: %w: %s", err, strings.TrimSpace(string(text)))
+	}
+	err = checkStatic(binary)
+	if errors.Is(err, fs.ErrNotExist) {
+		return errNoBinary
+	}
+	if err != nil {
+		return err
+	}
+	data := filepath.Join(g.root, pkg, "testdata")
+	_, err = os.Stat(data)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return errors.Join(err, os.CopyFS(filepath.Join(dir, "testdata"), os.DirFS(data)))
+}
+
+func (g *guestTree) addBusybox() error {
+	file, err := exec.LookPath("busybox")
+	if err != nil {
+		return fmt.Errorf("find busybox: %w (apt-get install busybox-static)", err)
+	}
+	err = checkStatic(file)
+	if err != nil {
+		return fmt.Errorf("check %s: %w (apt-get install busybox-static)", file, err)
+	}
+	return copyFile(file, filepath.Join(g.dir, "bin", "busybox"), 0o755)
+}
+
+// pack adds the modules of img and writes the tree to file as an initramfs. It stays uncompressed: the emulated
+// processor would take longer to inflate it than the host takes to hand it over.
+func (g *guestTree) pack(ctx context.Context, img image, file string) error {
+	set, err := openModules(img, filepath.Join(g.dir, "modules"))
+	if err != nil {
+		return err
+	}
+	for _, name := range g.modules {
+		err = set.add(ctx, name)
+		if err != nil {
+			return err
+		}
+	}
+	err = g.write("modules/order", set.order...)
+	if err != nil {
+		return err
+	}
+	names, err := treeNames(g.dir)
+	if err != nil {
+		return err
+	}
+	return writeCpio(ctx, g.dir, names, file)
+}
+
+// writeCpio packs the files called names below dir. busybox writes it because busybox has to be there anyway; root
+// owns everything in the guest, whoever runs this.
+func writeCpio(ctx context.Context, dir, names, file string) error {
+	out, err := os.Create(file)
+	if err != nil {
+		return err
+	}
+	var text strings.Builder
+	cmd := exec.CommandContext(ctx, "busybox", "cpio", "-o", "-H", "newc", "-R", "0:0")
+	cmd.Dir, cmd.Stdin, cmd.Stdout, cmd.Stderr = dir, strings.NewReader(names), out, &text
+	err = errors.Join(cmd.Run(), out.Close())
+	if err != nil {
+		return fmt.Errorf("pack initramfs: %w: %s", err, strings.TrimSpace(text.String()))
+	}
+	return nil
+}
+
+// treeNames lists everything below dir, one relative name per line, folders before what is in them.
+func treeNames(dir string) (string, error) {
+	var b strings.Builder
+	err := fs.WalkDir(os.DirFS(dir), ".", func(name string, _ fs.DirEntry, err error) error {
+		b.WriteString(name + "\n")
+		return err
+	})
+	return b.String(), err
+}
+
+// write makes a file of the tree with the given lines.
+func (g *guestTree) write(name string, lines ...string) error {
+	text := ""
+	for _, line := range lines {
+		text += line + "\n"
+	}
+	return os.WriteFile(filepath.Join(g.dir, name), []byte(text), 0o644)
+}
+
+// checkStatic refuses a program that asks for a dynamic loader: the guest has none.
+func checkStatic(file string) error {
+	f, err := elf.Open(file)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	for _, p := range f.Progs {
+		if p.Type == elf.PT_INTERP {
+			return fmt.Errorf("%w: %s", errNotStatic, file)
+		}
+	}
+	return nil
+}

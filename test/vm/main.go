@@ -1,0 +1,153 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"path"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// testTimeout bounds one test binary, so that a hanging test prints its goroutines before the deadline of the whole
+// run takes the machine away.
+const testTimeout = 2 * time.Minute
+
+// options are the command line.
+type options struct {
+	suite    suite
+	kernel   kernel
+	deadline time.Duration // for the machine alone, not for download and build
+	verbose  bool          // show the kernel's boot messages
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	opts, err := parseOptions(os.Args[1:])
+	if errors.Is(err, flag.ErrHelp) {
+		return
+	}
+	if err == nil {
+		err = run(ctx, opts, os.Stdout)
+	}
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "vm: %v\n", err)
+		stop()
+		os.Exit(1)
+	}
+}
+
+func parseOptions(args []string) (options, error) {
+	var opts options
+	fs := flag.NewFlagSet("vm", flag.ContinueOnError)
+	suiteName := fs.String("suite", "cgroup", "suite to run, a row of tables.go")
+	kernelName := fs.String("kernel", "6.1", "kernel to boot, a row of tables.go")
+	fs.DurationVar(&opts.deadline, "deadline", 5*time.Minute, "time the machine may run")
+	fs.BoolVar(&opts.verbose, "v", false, "show the kernel's boot messages")
+	fs.Usage = func() {
+		fmt.Fprintln(fs.Output(), "usage: go run ./test/vm [flags] [package folder instead of the suite's ...]")
+		fs.PrintDefaults()
+	}
+	err := fs.Parse(args)
+	if err != nil {
+		return options{}, err
+	}
+	opts.suite, err = findSuite(*suiteName)
+	if err != nil {
+		return options{}, err
+	}
+	if fs.NArg() > 0 {
+		opts.suite.Packages = packageNames(fs.Args())
+	}
+	opts.kernel, err = findKernel(*kernelName)
+	return opts, err
+}
+
+// packageNames lets arguments be written as the go command likes them, such as ./internal/cgroup/.
+func packageNames(args []string) []string {
+	var names []string
+	for _, arg := range args {
+		names = append(names, path.Clean(arg))
+	}
+	return names
+}
+
+// run does the four phases, prints how long each took, and returns why the run does not count as passed.
+func run(ctx context.Context, opts options, out io.Writer) error {
+	root, err := repositoryRoot(ctx)
+	if err != nil {
+		return err
+	}
+	work, err := os.MkdirTemp("", "tallyman-vm-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(work)
+
+	clock := phases{last: time.Now()}
+	img, err := fetchKernel(ctx, opts.kernel, cacheFolder(root))
+	clock.done("kernel")
+	if err != nil {
+		return err
+	}
+	tree := guestTree{root: root, dir: filepath.Join(work, "tree")}
+	err = tree.build(ctx, opts.suite)
+	clock.done("build")
+	if err != nil {
+		return err
+	}
+	m := machine{dir: work, vmlinuz: img.vmlinuz, verbose: opts.verbose}
+	err = tree.pack(ctx, img, m.initramfs())
+	clock.done("pack")
+	if err != nil {
+		return err
+	}
+	rep, err := m.boot(ctx, opts.deadline, out)
+	clock.done("machine")
+	err = errors.Join(err, rep.verdict(opts.suite.Packages))
+	summarize(out, &clock, &rep)
+	return err
+}
+
+// cacheFolder is where kernels are kept between runs.
+func cacheFolder(root string) string {
+	if dir := os.Getenv("TALLYMAN_VM_CACHE"); dir != "" {
+		return dir
+	}
+	return filepath.Join(root, ".cache", "vm")
+}
+
+// phases collects wall times.
+type phases struct {
+	last  time.Time
+	names []string
+}
+
+// done closes the phase that began with the previous call.
+func (p *phases) done(name string) {
+	now := time.Now()
+	p.names = append(p.names, fmt.Sprintf("%s %.1fs", name, now.Sub(p.last).Seconds()))
+	p.last = now
+}
+
+func summarize(out io.Writer, clock *phases, rep *report) {
+	fmt.Fprintf(out, "\nwall time: %s\n", strings.Join(clock.names, ", "))
+	for i, p := range rep.runs {
+		end := rep.endTime
+		if i+1 < len(rep.runs) {
+			end = rep.runs[i+1].start
+		}
+		if i == 0 {
+			fmt.Fprintf(out, "guest time: boot %.1fs\n", p.start)
+		}
+		fmt.Fprintf(out, "guest time: %s %.1fs: %d passed, %d failed, %d skipped\n",
+			p.name, max(end-p.start, 0), p.passed, len(p.failed), p.skipped)
+	}
+}
