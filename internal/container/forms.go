@@ -277,5 +277,5 @@ func isBuildID(s string) bool {
 // isGardenHandle: a uuid whose last group is cut to at least four digits.
 func isGardenHandle(s string) bool {
 	const head = len("6f265890-5165-7fab-6b52-")
-	return len(s) >= head+4 && len(s) <= uuidLen && isUUID(s+zeroUUID[len(s):])
+	return len(s) >= head+4 && len(s) <= uuidLen && isUUIDPrefix(s)
 }

@@ -92,10 +92,10 @@ func isHex(s string, n int) bool {
 
 func isHexDigit(b byte) bool { return b >= '0' && b <= '9' || b >= 'a' && b <= 'f' }
 
-func isUUID(s string) bool {
-	if len(s) != uuidLen {
-		return false
-	}
+func isUUID(s string) bool { return len(s) == uuidLen && isUUIDPrefix(s) }
+
+// isUUIDPrefix takes at most uuidLen bytes.
+func isUUIDPrefix(s string) bool {
 	for i := range len(s) {
 		if dash := zeroUUID[i] == '-'; dash != (s[i] == '-') || !dash && !isHexDigit(s[i]) {
 			return false

@@ -256,6 +256,8 @@ func (t *tree) created(parent *node, name string) {
 	switch {
 	case err == nil && known != nil && known.cg.Inode == st.Ino:
 		return
+	case err == nil && !t.current(parent):
+		// The new directory is not this parent's.
 	case err == nil:
 		if known != nil {
 			t.vanish(known)
@@ -282,12 +284,22 @@ func (t *tree) deleted(parent *node, name string) {
 	switch {
 	case err == nil && known.cg.Inode == st.Ino:
 		// The end of an earlier one that was never looked at.
+	case err == nil && !t.current(parent):
+		t.vanish(known)
 	case err == nil:
 		t.vanish(known)
 		t.scan(t.appear(parent, name, st.Ino), uint64(st.Nlink))
 	default:
 		t.lost(known, err)
 	}
+}
+
+// current reports whether a known directory is still the one under its path.
+// If it is not, the parent and the child were made anew, and the parent's own
+// event, which follows, finds them both.
+func (t *tree) current(n *node) bool {
+	st, err := statAt(unix.AT_FDCWD, t.dir(n))
+	return err == nil && st.Ino == n.cg.Inode
 }
 
 // appear makes a directory known.

@@ -82,7 +82,10 @@ func (s *Sampler) pass(now time.Time) {
 // read renews one target. A cgroup that is gone keeps its last sample;
 // discovery will tell of its end.
 func (s *Sampler) read(t *Target, now time.Time) {
-	slow := now.Sub(t.slowAt) >= s.settings.SlowInterval
+	// The runtime makes a container's cgroups and sets its limits while it is
+	// already seen: what is not there at first is soon.
+	young := now.Sub(t.FirstSeen) < 2*s.settings.Interval
+	slow := young || now.Sub(t.slowAt) >= s.settings.SlowInterval
 	var err error
 	s.scratch, err = t.reader.Read(&t.Sample, s.scratch, slow)
 	if err != nil {

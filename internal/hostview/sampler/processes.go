@@ -12,8 +12,12 @@ type processes struct {
 	known map[int]*process
 	// init is the first process; it stays set after it has gone.
 	init *process
-	// gone left between the last two looks.
-	gone []*process
+	// gone left before the last look, goneBefore before the one before it.
+	gone, goneBefore []*process
+	// settled: the last look found nothing that the one before had not. A
+	// new process is about to exec, and on v1 enters one hierarchy after the
+	// other, so a change is looked at again.
+	settled bool
 	// tasks is Sample.Pids at the last look: while it stays the same, the
 	// processes are most likely the same too.
 	tasks uint64
@@ -28,6 +32,8 @@ type process struct {
 	// child: it descends from the container's first process. An exec session
 	// does not: its parent is outside.
 	child bool
+	// fresh: it was new at the last look and is read once more at the next.
+	fresh bool
 	look  time.Time // the last look that saw it
 }
 
@@ -47,8 +53,8 @@ func (s *Sampler) watchProcesses(t *Target, now time.Time, slow bool) {
 		return
 	}
 	killed := t.Events.OOMKill != t.verdict.seenKills || t.verdict.pending != nil
-	if slow || killed || t.Degraded != nil || p.init == nil || t.Sample.Pids != p.tasks {
-		s.look(t, now, slow)
+	if slow || killed || t.Degraded != nil || !p.settled || t.Sample.Pids != p.tasks {
+		s.look(t, now, slow || killed)
 		t.ProcessesKnown = p.init != nil
 	}
 }
@@ -60,8 +66,9 @@ func (s *Sampler) look(t *Target, now time.Time, renew bool) {
 	if p.known == nil {
 		p.known = map[int]*process{}
 	}
+	p.settled = p.tasks == t.Sample.Pids && len(p.known) > 0
 	p.before, p.lookedAt, p.tasks = p.lookedAt, now, t.Sample.Pids
-	p.gone = p.gone[:0]
+	p.gone, p.goneBefore = nil, p.gone
 	for _, pid := range s.pids(t) {
 		if !s.see(p, pid, renew) {
 			continue
@@ -77,7 +84,9 @@ func (s *Sampler) look(t *Target, now time.Time, renew bool) {
 	s.findInit(t)
 	for _, known := range p.known {
 		known.child = known.child || p.descends(known)
+		p.settled = p.settled && !known.fresh
 	}
+	p.settled = p.settled && len(p.gone) == 0
 }
 
 // pids lists the processes of the container's cgroup and those inside it.
@@ -98,16 +107,22 @@ func (s *Sampler) pids(t *Target) []int {
 // whether the process is known afterwards.
 func (s *Sampler) see(p *processes, pid int, renew bool) bool {
 	known := p.known[pid]
-	if known != nil && !renew {
+	if known != nil && !renew && !known.fresh {
 		return true
 	}
 	stat, err := s.proc.Stat(pid)
-	if err != nil || stat.Ended {
+	if err != nil {
 		return false
 	}
 	if known != nil && known.Start == stat.Start {
-		known.Stat = stat
-		return true
+		if stat.Ended { // it has given its memory back already
+			stat.RSS = max(stat.RSS, known.RSS)
+		}
+		known.Stat, known.fresh = stat, false
+		return !stat.Ended
+	}
+	if stat.Ended {
+		return false
 	}
 	if len(p.known) >= processMax {
 		s.stats.DroppedProcesses++
@@ -117,7 +132,7 @@ func (s *Sampler) see(p *processes, pid int, renew bool) bool {
 	if err != nil {
 		return false
 	}
-	p.known[pid] = &process{Stat: stat, vpid: vpid}
+	p.known[pid] = &process{Stat: stat, vpid: vpid, fresh: true}
 	return true
 }
 

@@ -84,7 +84,7 @@ func (s *Sampler) Appeared(c container.Cgroup) {
 		return
 	}
 	s.addNested(c)
-	if !s.settings.Want(c) || s.targets[c.Path] != nil {
+	if s.targets[c.Path] != nil || (s.settings.Want != nil && !s.settings.Want(c)) {
 		return
 	}
 	t := &Target{
@@ -127,7 +127,7 @@ func (s *Sampler) end(t *Target, at time.Time) {
 		}
 	}
 	t.End = at
-	s.settleOnEnd(t, at)
+	s.settleOnEnd(t)
 	s.closeTarget(t)
 	s.announce(t)
 	s.emit(Event{Kind: Stopped, At: at, Target: t})

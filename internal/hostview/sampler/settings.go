@@ -16,7 +16,7 @@ type Settings struct {
 	// MaxOpenFiles bounds the kept descriptors.
 	MaxOpenFiles int
 	// Want says which cgroups are read. It sees the directory of the thing
-	// itself (the container's), never one inside it.
+	// itself (the container's), never one inside it. Nil wants all.
 	Want func(container.Cgroup) bool
 	// Processes: look at the processes of containers, which is what telling
 	// a degraded container from a dead one needs.

@@ -1,6 +1,7 @@
 package sampler
 
 import (
+	"cmp"
 	"slices"
 	"time"
 )
@@ -21,7 +22,11 @@ type pending struct {
 	// The kills happened between since and at.
 	since, at time.Time
 	kills     uint64
-	lost      []*process // the victims that are known
+	// left are the processes that went about that time: before the kill was
+	// counted (early), or after.
+	early, left []*process
+	// lost are those of them that were the victims, once that is settled.
+	lost []*process
 	// young: the container was made so short a time before that its
 	// processes had not been looked at in peace.
 	young bool
@@ -56,8 +61,11 @@ func (s *Sampler) judge(t *Target, now time.Time) {
 		s.note(t, now, grown)
 		return
 	}
-	if v.pending != nil && now.Sub(v.pending.at) >= confirmAfter {
-		s.settle(t, now)
+	if v.pending != nil {
+		v.pending.left = append(v.pending.left, t.processes.gone...)
+		if now.Sub(v.pending.at) >= confirmAfter {
+			s.settle(t)
+		}
 	}
 	if t.Degraded != nil && v.pending == nil {
 		s.checkRecovery(t, now)
@@ -72,34 +80,36 @@ func (s *Sampler) note(t *Target, now time.Time, kills uint64) {
 	}
 	v.pending.at = now
 	v.pending.kills += kills
-	v.pending.lost = append(v.pending.lost, pickVictims(p.gone, kills)...)
+	v.pending.early = append(v.pending.early, p.goneBefore...)
+	v.pending.left = append(v.pending.left, p.gone...)
 }
 
-// pickVictims takes the largest of those that left: the OOM killer does too.
-func pickVictims(gone []*process, kills uint64) []*process {
-	gone = slices.Clone(gone)
-	slices.SortFunc(gone, func(a, b *process) int {
-		switch {
-		case a.RSS > b.RSS:
-			return -1
-		case a.RSS < b.RSS:
-			return 1
-		}
-		return a.PID - b.PID
-	})
-	if uint64(len(gone)) > kills {
-		gone = gone[:kills]
+// identify picks the victims: of those that left after the kill was counted
+// the largest, as the OOM killer does, and if they are too few of those that
+// left just before.
+func (p *pending) identify() {
+	p.lost = largest(p.left, p.kills)
+	if missing := p.kills - uint64(len(p.lost)); missing > 0 {
+		p.lost = append(p.lost, largest(p.early, missing)...)
 	}
-	return gone
+}
+
+func largest(list []*process, n uint64) []*process {
+	list = slices.Clone(list)
+	slices.SortFunc(list, func(a, b *process) int {
+		return cmp.Or(cmp.Compare(b.RSS, a.RSS), cmp.Compare(a.PID, b.PID))
+	})
+	return list[:min(uint64(len(list)), n)]
 }
 
 // settle decides on a pending kill whose confirmation is due.
-func (s *Sampler) settle(t *Target, now time.Time) {
+func (s *Sampler) settle(t *Target) {
 	p := t.verdict.pending
 	if !s.initLives(t) {
 		return // the container is ending; settleOnEnd says the rest
 	}
 	t.verdict.pending = nil
+	p.identify()
 	t.Kills.Other += p.kills
 	s.emitKills(t, p, func(v *Victim) { v.InitKnown = true }, true)
 	if s.tookPlace(t, p) || !p.matters() {
@@ -172,17 +182,23 @@ func (s *Sampler) checkRecovery(t *Target, now time.Time) {
 	})
 }
 
-// settleOnEnd decides on a kill that nobody survived. Only if the first
-// process was the only one that left is it certain that it was the victim:
-// its end takes all others with it.
-func (s *Sampler) settleOnEnd(t *Target, at time.Time) {
+// settleOnEnd decides on a kill that nobody survived. The end of the first
+// process takes all others with it, and one whose child was killed may end by
+// itself; so it is the victim only if it was the largest of all, which is whom
+// the OOM killer takes.
+func (s *Sampler) settleOnEnd(t *Target) {
 	p := t.verdict.pending
 	if p == nil {
 		return
 	}
 	t.verdict.pending = nil
-	init := t.processes.init
-	certain := len(p.lost) == 1 && init != nil && p.lost[0].PID == init.PID && len(t.processes.known) == 0
+	p.left = append(p.left, t.processes.gone...)
+	for _, known := range t.processes.known {
+		p.left = append(p.left, known)
+	}
+	p.identify()
+	all := largest(slices.Concat(p.left, p.early), 1)
+	certain := len(all) == 1 && all[0] == t.processes.init
 	if certain {
 		t.Kills.Init += p.kills
 	} else {

@@ -1,0 +1,244 @@
+package hostview_test
+
+import (
+	"errors"
+	"fmt"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+
+	"github.com/tallymanhq/tallyman/internal/hostview/sampler"
+	"github.com/tallymanhq/tallyman/internal/testkit"
+)
+
+const (
+	tenMiB = "10485760"
+	// hog grows until it is killed: tail keeps an endless line in memory.
+	hog = "busybox tail /dev/zero"
+)
+
+// The dead forwarder: PID 1 is fine, its worker is gone for good.
+func TestForkedChildKilledIsDegraded(t *testing.T) {
+	testkit.VerifyNoLeaks(t)
+	w := newWatch(t)
+	g, id := newContainer(t)
+	limitMemory(g, tenMiB)
+	shell(t, g, hog+" &", "wait", "sleep 1000")
+	w.until(func() error {
+		if w.live[id].Degraded == nil {
+			return fmt.Errorf("not degraded; kills %+v, events %+v", w.live[id].Kills, w.live[id].Events)
+		}
+		return nil
+	})
+	c := w.live[id]
+	require.Equal(t, sampler.Kills{Other: 1}, c.Kills)
+	require.Equal(t, uint64(1), c.Events.OOMKill)
+	require.Equal(t, 1, c.Degraded.Count)
+	kill, ok := w.last(id, sampler.OOMKilled)
+	require.True(t, ok)
+	require.True(t, kill.Survived)
+	require.True(t, kill.Victim.InitKnown)
+	require.False(t, kill.Victim.Init)
+	require.Contains(t, w.kinds(id), sampler.BecameDegraded)
+}
+
+// A victim that was seen before is named, and the container recovers when the
+// same executable runs again.
+func TestNamedVictimAndRecovery(t *testing.T) {
+	w := newWatch(t)
+	g, id := newContainer(t)
+	dir := applets(t, "tail", "usleep")
+	worker, feed := newWorker(t, dir)
+	shell(t, g,
+		worker+" &",
+		"wait",
+		"until [ -e "+dir+"/again ]; do "+dir+"/usleep 10000; done",
+		worker+" &",
+		"wait")
+	limitMemory(g, tenMiB)
+	w.until(func() error {
+		if w.live[id].Sample.Pids < 2 {
+			return errors.New("the worker is not seen yet")
+		}
+		return nil
+	})
+	feed()
+	w.until(func() error {
+		if w.live[id].Degraded == nil {
+			e, _ := w.last(id, sampler.OOMKilled)
+			return fmt.Errorf("not degraded; kills %+v, last %+v", w.live[id].Kills, e.Victim)
+		}
+		return nil
+	})
+	kill, _ := w.last(id, sampler.OOMKilled)
+	require.NotZero(t, kill.Victim.PID)
+	require.Equal(t, "tail", kill.Victim.Executable)
+	require.NotZero(t, kill.Victim.RSS)
+	require.Equal(t, "tail", w.live[id].Degraded.Executable)
+
+	touch(t, dir+"/again")
+	w.until(func() error {
+		if _, ok := w.last(id, sampler.Recovered); !ok {
+			return errors.New("not recovered yet")
+		}
+		return nil
+	})
+	require.Nil(t, w.live[id].Degraded)
+	recovered, _ := w.last(id, sampler.Recovered)
+	require.Positive(t, recovered.Duration)
+}
+
+// newWorker is a process that holds little until it is fed, and then grows
+// until it is killed: tail keeps an endless line in memory.
+func newWorker(t *testing.T, dir string) (command string, feed func()) {
+	t.Helper()
+	pipe := filepath.Join(dir, "feed")
+	require.NoError(t, unix.Mkfifo(pipe, 0o600))
+	return filepath.Join(dir, "tail") + " " + pipe, func() {
+		t.Helper()
+		cmd := exec.Command("sh", "-c", "exec cat /dev/zero >"+pipe)
+		require.NoError(t, cmd.Start())
+		t.Cleanup(func() {
+			_ = cmd.Process.Kill()
+			_ = cmd.Wait()
+		})
+	}
+}
+
+func touch(t *testing.T, path string) {
+	t.Helper()
+	require.NoError(t, exec.Command("touch", path).Run())
+}
+
+// When the first process itself is the victim the container is dead, not
+// degraded.
+func TestFirstProcessKilledIsNotDegraded(t *testing.T) {
+	w := newWatch(t)
+	g, id := newContainer(t)
+	limitMemory(g, tenMiB)
+	testkit.NeedCommand(t, "busybox")
+	cmd := testkit.Run(t, g, "busybox", "sh", "-c", "busybox usleep 300000; exec "+hog)
+	w.until(func() error {
+		if w.live[id].Events.OOMKill == 0 {
+			return errors.New("not killed yet")
+		}
+		return nil
+	})
+	_ = cmd.Wait()
+	// As an engine does once the first process is gone.
+	g.Remove()
+	w.until(func() error {
+		if _, ok := w.last(id, sampler.Stopped); !ok {
+			return errors.New("not stopped yet")
+		}
+		return nil
+	})
+	require.NotContains(t, w.kinds(id), sampler.BecameDegraded)
+	final := w.ended[slices.IndexFunc(w.ended, func(c sampler.Target) bool { return c.ID == id })]
+	require.Equal(t, sampler.Kills{Init: 1}, final.Kills)
+	kill, ok := w.last(id, sampler.OOMKilled)
+	require.True(t, ok)
+	require.False(t, kill.Survived)
+	require.True(t, kill.Victim.Init)
+}
+
+// A worker that is replaced at once, by a supervisor, does not degrade.
+func TestReplacedWorkerIsNotDegraded(t *testing.T) {
+	w := newWatch(t)
+	g, id := newContainer(t)
+	dir := applets(t, "tail")
+	worker, feed := newWorker(t, dir)
+	shell(t, g, worker+" &", "wait", dir+"/tail -f /dev/null &", "wait")
+	limitMemory(g, tenMiB)
+	w.until(func() error {
+		if w.live[id].Sample.Pids < 2 {
+			return errors.New("the worker is not seen yet")
+		}
+		return nil
+	})
+	feed()
+	w.until(func() error {
+		if w.live[id].Kills.Other == 0 {
+			return errors.New("the kill is not settled yet")
+		}
+		return nil
+	})
+	require.Nil(t, w.live[id].Degraded)
+	require.NotContains(t, w.kinds(id), sampler.BecameDegraded)
+}
+
+// A process that came from outside (docker exec) is none of the container's.
+func TestExecSessionKilledIsNotDegraded(t *testing.T) {
+	w := newWatch(t)
+	g, id := newContainer(t)
+	worker, feed := newWorker(t, applets(t, "tail"))
+	shell(t, g, "sleep 1000")
+	w.until(func() error {
+		if w.live[id].InitPID == 0 {
+			return errors.New("first process not seen yet")
+		}
+		return nil
+	})
+	shell(t, g, "exec "+worker)
+	limitMemory(g, tenMiB)
+	w.until(func() error {
+		if w.live[id].Sample.Pids < 2 {
+			return errors.New("the session is not seen yet")
+		}
+		return nil
+	})
+	w.collect()
+	feed()
+	w.until(func() error {
+		if w.live[id].Kills.Other == 0 {
+			return errors.New("the kill is not settled yet")
+		}
+		return nil
+	})
+	require.Nil(t, w.live[id].Degraded)
+}
+
+// A kill in a nested container is the nested one's alone, also after it has
+// gone; one in an inner cgroup (a systemd inside makes them) is the
+// container's.
+func TestNestedContainersAreNotCountedTwice(t *testing.T) {
+	w := newWatch(t)
+	outer, outerID := newContainer(t)
+	innerID := newID(t)
+	nested := outer.Child("docker").Child(innerID)
+	service := outer.Child("app.service")
+	w.until(w.isLive(innerID))
+	require.Equal(t, outerID, w.live[innerID].ParentID)
+	w.until(w.isLive(outerID))
+
+	limitMemory(nested, tenMiB)
+	shell(t, nested, hog+" &", "wait", "sleep 1000")
+	w.until(func() error { return wantKills(w, innerID, 1) })
+	w.collect()
+	require.Zero(t, w.live[outerID].Events.OOMKill)
+
+	limitMemory(service, tenMiB)
+	shell(t, service, hog+" &", "wait", "sleep 1000")
+	w.until(func() error { return wantKills(w, outerID, 1) })
+
+	nested.Remove()
+	w.until(func() error {
+		if _, ok := w.last(innerID, sampler.Stopped); !ok {
+			return errors.New("the nested container is not seen to stop")
+		}
+		return nil
+	})
+	w.collect()
+	require.Equal(t, uint64(1), w.live[outerID].Events.OOMKill)
+}
+
+func wantKills(w *watch, id string, n uint64) error {
+	if got := w.live[id].Events.OOMKill; got != n {
+		return fmt.Errorf("%d OOM kills counted, want %d", got, n)
+	}
+	return nil
+}
