@@ -15,6 +15,14 @@ const maxDevices = 4096
 //	8:0 rbytes=1459200 wbytes=314773504 rios=192 wios=353 dbytes=0 dios=0
 //
 // Other keys (cost.*, use_delay) are skipped; a line may hold a device alone.
+// Kernels from 5.15 until "blk-cgroup: always terminate io.stat lines" left the
+// line end out after a device without numbers, so that several stand in front
+// of one list, which is the last one's:
+//
+//	7:7 7:6 7:5 rbytes=28672 wbytes=0 rios=22 wios=0 dbytes=0 dios=0
+//
+// A device that the kernel cannot name (NVMe multipath) reads "(unknown)"; its
+// numbers belong nowhere and are skipped.
 func parseIOStat(b []byte, io []DeviceIO) ([]DeviceIO, error) {
 	io = io[:0]
 	for len(b) > 0 {
@@ -23,6 +31,9 @@ func parseIOStat(b []byte, io []DeviceIO) ([]DeviceIO, error) {
 			return io[:0], fmt.Errorf("line %q: %w", clip(b), ErrTruncated)
 		}
 		b = rest
+		if bytes.HasPrefix(line, unknownDevice) {
+			continue
+		}
 		d, any, ok := parseIOStatLine(line)
 		if !ok || len(io) == maxDevices {
 			return io[:0], malformed("line", line)
@@ -34,6 +45,10 @@ func parseIOStat(b []byte, io []DeviceIO) ([]DeviceIO, error) {
 	return io, nil
 }
 
+// unknownDevice is what blkg_dev_name leaves seq_file to print for a queue
+// without a disk.
+var unknownDevice = []byte("(unknown) ")
+
 func parseIOStatLine(line []byte) (d DeviceIO, any, ok bool) {
 	dev, values := cutWord(line)
 	if d.Major, d.Minor, ok = parseDevice(dev); !ok {
@@ -42,7 +57,11 @@ func parseIOStatLine(line []byte) (d DeviceIO, any, ok bool) {
 	for len(values) > 0 {
 		word, rest := cutWord(values)
 		values = rest
-		key, value, _ := bytes.Cut(word, equals)
+		key, value, found := bytes.Cut(word, equals)
+		if major, minor, isDevice := parseDevice(word); !found && isDevice && !any {
+			d.Major, d.Minor = major, minor
+			continue
+		}
 		var dst *uint64
 		switch string(key) {
 		case "rbytes":
@@ -79,7 +98,8 @@ const (
 //	8:0 Total 316232704
 //	Total 316232704
 //
-// into the devices of io, adding those that are not there yet.
+// into the devices of io, adding those that are not there yet. Lines of
+// "(unknown)" devices are skipped, as in io.stat.
 func parseBlkio(b []byte, io []DeviceIO, file blkioFile) ([]DeviceIO, error) {
 	sawTotal := false
 	for len(b) > 0 {
@@ -91,6 +111,9 @@ func parseBlkio(b []byte, io []DeviceIO, file blkioFile) ([]DeviceIO, error) {
 		dev, values := cutWord(line)
 		if string(dev) == "Total" {
 			sawTotal = true
+			continue
+		}
+		if bytes.HasPrefix(line, unknownDevice) {
 			continue
 		}
 		major, minor, ok := parseDevice(dev)

@@ -59,7 +59,7 @@ func parsePressure(b []byte) (Pressure, error) {
 
 func parseStall(b []byte) (Stall, bool) {
 	var s Stall
-	var seen int
+	var seen uint8 // one bit per key: a repeated key does not stand for another
 	for len(b) > 0 {
 		word, rest := cutWord(b)
 		b = rest
@@ -67,25 +67,27 @@ func parseStall(b []byte) (Stall, bool) {
 		if !found {
 			return Stall{}, false
 		}
-		ok := true
+		ok, bit := true, uint8(0)
 		switch string(key) {
 		case "avg10":
+			bit = 1
 			s.Avg10, ok = parsePercent(value)
 		case "avg60":
+			bit = 2
 			s.Avg60, ok = parsePercent(value)
 		case "avg300":
+			bit = 4
 			s.Avg300, ok = parsePercent(value)
 		case "total":
+			bit = 8
 			s.Total, ok = parseMicroseconds(value)
-		default:
-			continue
 		}
 		if !ok {
 			return Stall{}, false
 		}
-		seen++
+		seen |= bit
 	}
-	return s, seen == 4
+	return s, seen == 15
 }
 
 var equals = []byte("=")
@@ -98,7 +100,7 @@ func parsePercent(b []byte) (float64, bool) {
 	}
 	whole, ok := parseUint(b[:dot])
 	cents, ok2 := parseUint(b[dot+1:])
-	if !ok || !ok2 || whole > 100 {
+	if !ok || !ok2 || whole > 100 || (whole == 100 && cents > 0) {
 		return 0, false
 	}
 	return float64(whole*100+cents) / 10000, true

@@ -17,6 +17,9 @@ var ErrGone = hostfs.ErrGone
 type Reader struct {
 	host  *Host
 	files []readerFile
+	want  Part
+	// gone is what the last pass that tried any file found.
+	gone bool
 }
 
 // readerFile is one source of one cgroup.
@@ -31,10 +34,10 @@ type readerFile struct {
 // NewReader returns a reader of the given parts of a cgroup. Descriptors are
 // taken from budget with the first Read.
 func (h *Host) NewReader(cgroupPath string, budget *hostfs.Budget, parts Part) *Reader {
-	r := &Reader{host: h, files: make([]readerFile, 0, len(h.sources))}
+	r := &Reader{host: h, files: make([]readerFile, 0, len(h.sources)), want: parts, gone: true}
 	for i := range h.sources {
 		src := &h.sources[i]
-		if src.part&parts == 0 {
+		if h.needs(i)&parts == 0 {
 			continue
 		}
 		name := src.mount.file(cgroupPath, src.file)
@@ -46,6 +49,16 @@ func (h *Host) NewReader(cgroupPath string, budget *hostfs.Budget, parts Part) *
 	return r
 }
 
+// needs is what source i is read for: its own parts, and those of the source
+// that cannot be understood without it.
+func (h *Host) needs(i int) Part {
+	p := h.sources[i].part
+	if i+1 < len(h.sources) && h.sources[i+1].second {
+		p |= h.sources[i+1].part
+	}
+	return p
+}
+
 // Read fills s: the fast files always, the slow ones (memory.stat and limits)
 // if slow is set; without it their last values stay in s. The first Read of a
 // Sample must be slow. buf is scratch space and is returned, grown if needed.
@@ -55,7 +68,7 @@ func (h *Host) NewReader(cgroupPath string, budget *hostfs.Budget, parts Part) *
 // [Host.Problems].
 func (r *Reader) Read(s *Sample, buf []byte, slow bool) ([]byte, error) {
 	s.Have &^= r.parts(slow)
-	readAny, previous := false, true
+	tried, found, previous := false, false, false
 	for i := range r.files {
 		f := &r.files[i]
 		src := &r.host.sources[f.source]
@@ -66,16 +79,18 @@ func (r *Reader) Read(s *Sample, buf []byte, slow bool) ([]byte, error) {
 		if (src.fallback && s.Have&src.part != 0) || (src.second && !previous) {
 			continue
 		}
-		var ok, present bool
-		ok, present, buf = r.readFile(f, s, buf)
-		readAny = readAny || present
-		previous = ok
-		if ok && !src.first {
-			s.Have |= src.part
+		var present bool
+		previous, present, buf = r.readFile(f, s, buf)
+		tried, found = true, found || present
+		if previous {
+			s.Have |= src.delivers(buf) & r.want
 		}
 	}
 	s.Known |= s.Have
-	if !readAny {
+	if tried {
+		r.gone = !found
+	}
+	if r.gone {
 		return buf, ErrGone
 	}
 	return buf, nil
@@ -90,7 +105,7 @@ func (r *Reader) parts(slow bool) Part {
 			p |= src.part
 		}
 	}
-	return p
+	return p & r.want
 }
 
 // readFile reports whether the file was read and parsed, and whether it was
@@ -99,12 +114,14 @@ func (r *Reader) readFile(f *readerFile, s *Sample, buf []byte) (ok, present boo
 	buf, err := f.Read(buf)
 	if err != nil {
 		f.absent = true
-		// EOPNOTSUPP: pressure files with PSI switched off (psi_disabled).
-		if !errors.Is(err, ErrGone) && !errors.Is(err, unix.EOPNOTSUPP) {
-			r.host.stats.readError(f.source, err)
-			return false, true, buf
+		if errors.Is(err, ErrGone) {
+			return false, false, buf
 		}
-		return false, false, buf
+		// EOPNOTSUPP: pressure files with PSI switched off (psi_disabled).
+		if !errors.Is(err, unix.EOPNOTSUPP) {
+			r.host.stats.readError(f.source, err)
+		}
+		return false, true, buf
 	}
 	f.absent = false
 	if err := r.host.sources[f.source].parse(buf, s); err != nil {

@@ -1,10 +1,16 @@
 package cgroup
 
+import "bytes"
+
 // source is one file of a cgroup and what it fills.
 type source struct {
 	mount *mount
 	file  string
 	part  Part
+	// optional is what of part is delivered only if mark stands in the text:
+	// older kernels, or accounting switched off, leave the line out.
+	optional Part
+	mark     []byte
 	// slow files change rarely or are dear (memory.stat alone is a third of
 	// the cost of a pass) and are read every memory_stat_interval.
 	slow bool
@@ -15,6 +21,17 @@ type source struct {
 	// does not complete it, and second is read only after first succeeded.
 	first, second bool
 	parse         func(b []byte, s *Sample) error
+}
+
+// delivers is the parts that the parsed text b filled.
+func (s *source) delivers(b []byte) Part {
+	if s.first {
+		return 0
+	}
+	if s.optional != 0 && !bytes.Contains(b, s.mark) {
+		return s.part &^ s.optional
+	}
+	return s.part
 }
 
 // from is a source before its mount is known; controller "" is the unified

@@ -2,7 +2,6 @@ package cgroup
 
 import (
 	"bytes"
-	"fmt"
 	"time"
 )
 
@@ -21,7 +20,7 @@ func v1Sources() []from {
 		{"blkio", source{file: "blkio.throttle.io_serviced_recursive", part: PartIOOperations, parse: parseV1IOOperations}},
 		{"pids", source{file: "pids.current", part: PartPids, parse: valueInto(func(s *Sample) *uint64 { return &s.Pids })}},
 
-		{"memory", source{file: "memory.stat", part: PartMemoryStat | PartSwap, slow: true, parse: parseV1MemoryStat}},
+		{"memory", source{file: "memory.stat", part: PartMemoryStat | PartSwap, optional: PartSwap, mark: []byte("\ntotal_swap "), slow: true, parse: parseV1MemoryStat}},
 		{"memory", source{file: "memory.kmem.usage_in_bytes", part: PartKernelMemory, slow: true, parse: valueInto(func(s *Sample) *uint64 { return &s.Memory.Kernel })}},
 		{"memory", source{file: "memory.limit_in_bytes", part: PartMemoryLimit, slow: true, parse: parseV1MemoryLimit}},
 		{"memory", source{file: "memory.memsw.limit_in_bytes", part: PartSwapLimit, slow: true, second: true, parse: parseV1SwapLimit}},
@@ -68,7 +67,8 @@ func parseV1Split(b []byte, s *Sample) error {
 	return nil
 }
 
-// parseV1Throttling reads cpu.stat of the cpu controller, in nanoseconds.
+// parseV1Throttling reads cpu.stat of the cpu controller, in nanoseconds. For
+// the lower of the two counts see [parseV2Throttling].
 func parseV1Throttling(b []byte, s *Sample) error {
 	var periods, throttled, nsec uint64
 	err := parseKeyed(b, []field{{key: "nr_periods", dst: &periods}, {key: "nr_throttled", dst: &throttled}, {key: "throttled_time", dst: &nsec}})
@@ -76,10 +76,10 @@ func parseV1Throttling(b []byte, s *Sample) error {
 		return err
 	}
 	t, ok := scaled(nsec, time.Nanosecond, true)
-	if !ok || throttled > periods {
+	if !ok {
 		return malformed("throttling", b)
 	}
-	s.CPU.Periods, s.CPU.ThrottledPeriods, s.CPU.ThrottledTime = periods, throttled, t
+	s.CPU.Periods, s.CPU.ThrottledPeriods, s.CPU.ThrottledTime = periods, min(throttled, periods), t
 	return nil
 }
 
@@ -99,13 +99,21 @@ func parseV1IOBytes(b []byte, s *Sample) (err error) {
 }
 
 func parseV1IOOperations(b []byte, s *Sample) (err error) {
+	if s.Have&PartIOBytes == 0 {
+		s.IO = s.IO[:0] // devices of an earlier pass, or of half a file
+	}
+	n := len(s.IO)
 	s.IO, err = parseBlkio(b, s.IO, blkioOperations)
+	if err != nil {
+		s.IO = s.IO[:n] // bytes of a device that only this file had are not known
+	}
 	return err
 }
 
 // parseV1MemoryStat reads the hierarchical lines of memory.stat. Swap is
 // taken from here and not from memsw less usage: those are two reads at two
-// moments. Without swap accounting there is no total_swap and swap is 0.
+// moments. Without swap accounting there is no total_swap, and its part is
+// left out: the cgroup may well have swapped.
 func parseV1MemoryStat(b []byte, s *Sample) error {
 	m := s.Memory
 	m.Swap = 0
@@ -180,12 +188,12 @@ func parseV1Quota(b []byte, s *Sample) error {
 		s.Limits.CPUQuota = 0
 		return nil
 	}
-	line, _, ok := cutLine(b)
-	if !ok {
-		return fmt.Errorf("cpu.cfs_quota_us %q: %w", clip(b), ErrTruncated)
+	v, err := parseValue(b)
+	if err != nil {
+		return err
 	}
-	q, ok := parseMicroseconds(line)
-	if !ok {
+	q, ok := scaled(v, time.Microsecond, true)
+	if !ok || q == 0 {
 		return malformed("cpu.cfs_quota_us", b)
 	}
 	s.Limits.CPUQuota = q

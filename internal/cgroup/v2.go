@@ -15,7 +15,7 @@ func v2Sources() []from {
 		{"memory", source{file: "memory.current", part: PartMemory, parse: valueInto(func(s *Sample) *uint64 { return &s.Memory.Usage })}},
 		{"memory", source{file: "memory.peak", part: PartMemoryPeak, parse: valueInto(func(s *Sample) *uint64 { return &s.Memory.Peak })}},
 		{"memory", source{file: "memory.swap.current", part: PartSwap, parse: valueInto(func(s *Sample) *uint64 { return &s.Memory.Swap })}},
-		{"memory", source{file: "memory.events", part: PartsEvents, parse: parseV2Events}},
+		{"memory", source{file: "memory.events", part: PartsEvents, optional: PartEventGroup, mark: []byte("\noom_group_kill "), parse: parseV2Events}},
 		{"io", source{file: "io.stat", part: PartIOBytes | PartIOOperations, parse: parseV2IO}},
 		{"pids", source{file: "pids.current", part: PartPids, parse: valueInto(func(s *Sample) *uint64 { return &s.Pids })}},
 		{"", source{file: "cpu.pressure", part: PartCPUPressure, parse: pressureInto(func(s *Sample) *Pressure { return &s.CPUPressure })}},
@@ -85,6 +85,8 @@ func parseV2CPUTime(b []byte, s *Sample) error {
 }
 
 // parseV2Throttling reads the lines that the cpu controller adds to cpu.stat.
+// The kernel prints the two counts without a lock: a cgroup throttled in every
+// period may show one throttled period more than periods.
 func parseV2Throttling(b []byte, s *Sample) error {
 	var periods, throttled, usec uint64
 	err := parseKeyed(b, []field{{key: "nr_periods", dst: &periods}, {key: "nr_throttled", dst: &throttled}, {key: "throttled_usec", dst: &usec}})
@@ -92,14 +94,15 @@ func parseV2Throttling(b []byte, s *Sample) error {
 		return err
 	}
 	t, ok := scaled(usec, time.Microsecond, true)
-	if !ok || throttled > periods {
+	if !ok {
 		return malformed("throttling", b)
 	}
-	s.CPU.Periods, s.CPU.ThrottledPeriods, s.CPU.ThrottledTime = periods, throttled, t
+	s.CPU.Periods, s.CPU.ThrottledPeriods, s.CPU.ThrottledTime = periods, min(throttled, periods), t
 	return nil
 }
 
-// parseV2Events reads memory.events; oom_group_kill came with 5.17.
+// parseV2Events reads memory.events; oom_group_kill came with 5.17, and its
+// part is left out where it is not there.
 func parseV2Events(b []byte, s *Sample) error {
 	var e Events
 	err := parseKeyed(b, []field{
@@ -161,7 +164,7 @@ func parseCPUMax(b []byte, s *Sample) error {
 		return nil
 	}
 	q, ok := parseMicroseconds(quota)
-	if !ok {
+	if !ok || q == 0 {
 		return malformed("cpu.max", b)
 	}
 	s.Limits.CPUQuota, s.Limits.CPUPeriod = q, p

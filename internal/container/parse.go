@@ -8,8 +8,8 @@ import (
 const deletedSuffix = " (deleted)"
 
 // ParsePath says what a cgroup path means, be it from /proc/PID/cgroup or a
-// directory below a cgroup mount. It never panics, and it allocates nothing
-// for a path that is already clean unless a name has to be unescaped.
+// directory below a cgroup mount. It never panics. For a clean path it
+// allocates only if a unit's name or the uid of a systemd pod is unescaped.
 //
 // "/" and the empty path say nothing: the result has [ClassUnknown].
 func ParsePath(p string) Identity {

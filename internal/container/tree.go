@@ -109,30 +109,38 @@ func (t *tree) lost(n *node, err error) {
 // that nothing can fall between listing and watching.
 func (t *tree) scan(n *node, links uint64) {
 	leaf := t.nlink && links == 2
-	if n.wd == 0 && (!n.cg.Class.leafByNature() || len(n.children) > 0 || t.nlink && !leaf) {
+	if t.wantsWatch(n, links) && t.watch(n) {
 		// The link count is from before the watch: list the directory even if
 		// it had no children, or one made in between waits for the next walk.
-		leaf = !t.watch(n) && leaf
+		leaf = false
 	}
 	if leaf && len(n.children) == 0 {
 		return
 	}
 	start := len(t.listing)
 	defer func() { t.listing = t.listing[:start] }()
-	if !t.list(n) {
-		return
-	}
-	if n.wd == 0 && !n.refused && len(n.children) > 0 && t.watch(n) {
+	ok := t.list(n)
+	if ok && !n.refused && t.wantsWatch(n, 0) && t.watch(n) {
 		// Only without link counts: watch what turned out to be a parent.
 		t.listing = t.listing[:start]
-		if !t.list(n) {
-			return
-		}
+		ok = t.list(n)
+	}
+	if !ok {
+		return
 	}
 	for i, end := start, len(t.listing); i < end; i++ {
 		child := t.listing[i]
 		t.scan(child.node, child.links)
 	}
+}
+
+// wantsWatch: everything that gets children from outside, and of containers
+// only those that have some.
+func (t *tree) wantsWatch(n *node, links uint64) bool {
+	if n.wd != 0 {
+		return false
+	}
+	return !n.cg.Class.leafByNature() || len(n.children) > 0 || t.nlink && links > 2
 }
 
 // list compares a directory's children with those known. It returns false if

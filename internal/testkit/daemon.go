@@ -264,13 +264,21 @@ func (d *daemon) alive() bool {
 		if err != nil {
 			continue
 		}
-		// The name guards against a reused id; a zombie has no command line.
-		line, err := os.ReadFile(filepath.Join("/proc", strings.TrimSpace(string(text)), "cmdline"))
-		if err == nil && bytes.Contains(line, []byte("dockerd")) {
+		// The name guards against a reused id. Without a command line it is
+		// a zombie, or in the middle of execve.
+		proc := filepath.Join("/proc", strings.TrimSpace(string(text)))
+		line, err := os.ReadFile(filepath.Join(proc, "cmdline"))
+		if err == nil && (bytes.Contains(line, []byte("dockerd")) || len(line) == 0 && !zombie(proc)) {
 			return true
 		}
 	}
 	return false
+}
+
+// zombie tells whether the process of a /proc directory has ended.
+func zombie(proc string) bool {
+	stat, err := os.ReadFile(filepath.Join(proc, "stat"))
+	return err != nil || bytes.Contains(stat, []byte(") Z "))
 }
 
 // stop ends dockerd, if it runs, and removes what is outside dir.
