@@ -45,8 +45,8 @@ func parseIOStat(b []byte, io []DeviceIO) ([]DeviceIO, error) {
 	return io, nil
 }
 
-// unknownDevice is what blkg_dev_name leaves seq_file to print for a queue
-// without a disk.
+// unknownDevice starts the line of a queue without a device (bdi_dev_name in
+// mm/backing-dev.c).
 var unknownDevice = []byte("(unknown) ")
 
 func parseIOStatLine(line []byte) (d DeviceIO, any, ok bool) {

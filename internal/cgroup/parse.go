@@ -94,7 +94,8 @@ type field struct {
 }
 
 // parseKeyed reads "key value\n" lines into the wanted fields. Keys it does
-// not know are skipped: new kernels add lines. Every line must be well formed.
+// not know are skipped: new kernels add lines. A wanted key that comes twice
+// is malformed: nobody can say which number is right.
 // The kernel keeps the order of keys, so the field after the last match is
 // tried first.
 func parseKeyed(b []byte, fields []field) error {
@@ -111,7 +112,7 @@ func parseKeyed(b []byte, fields []field) error {
 			continue
 		}
 		v, ok := parseUint(value)
-		if !ok {
+		if !ok || fields[i].seen {
 			return malformed("line", line)
 		}
 		*fields[i].dst, fields[i].seen = v, true

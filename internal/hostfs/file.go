@@ -34,20 +34,27 @@ func (b *Budget) Stats() BudgetStats {
 	return BudgetStats{Open: b.used.Load(), Refused: b.refused.Load(), Reopened: b.reopened.Load()}
 }
 
+// take never lets used exceed the limit, not even for a moment: Stats shows it.
 func (b *Budget) take() bool {
-	if b.used.Add(1) <= b.limit {
-		return true
+	for {
+		used := b.used.Load()
+		if used >= b.limit {
+			b.refused.Add(1)
+			return false
+		}
+		if b.used.CompareAndSwap(used, used+1) {
+			return true
+		}
 	}
-	b.used.Add(-1)
-	b.refused.Add(1)
-	return false
 }
 
 func (b *Budget) give() { b.used.Add(-1) }
 
 // File is one kernel file that is read again and again. It keeps its
 // descriptor while the budget allows and the file system supports positioned
-// reads. It is not safe for concurrent use.
+// reads. Made for statistics: a file of records longer than 2 KiB each (the
+// mount table of a process) is for [ReadFile]. It is not safe for concurrent
+// use.
 type File struct {
 	path   string
 	budget *Budget
@@ -57,7 +64,8 @@ type File struct {
 	noPread bool
 }
 
-// NewFile returns a file that will be opened by its first Read.
+// NewFile returns a file that will be opened by its first Read. The budget
+// must not be nil.
 func NewFile(path string, budget *Budget) File {
 	return File{path: path, budget: budget, fd: -1}
 }
@@ -96,17 +104,21 @@ func (f *File) Read(buf []byte) ([]byte, error) {
 	return out, err
 }
 
+// oneReadMax is the content below which a single read has seen all of it. It
+// is half of the smallest page: a kernel file of many records hands out a page
+// per call less the record that no longer fitted, and no record of a kept file
+// comes near half a page. Asking again at the end costs 0.3 µs, half of the
+// first read of a one-number file.
+const oneReadMax = 2048
+
 func (f *File) pread(buf []byte) ([]byte, error) {
-	if cap(buf) == 0 {
-		buf = make([]byte, 0, 4096)
-	}
 	// The common case, written out: one call, no closure, no allocation.
 	n, err := unix.Pread(f.fd, buf[:cap(buf)], 0)
-	if err == nil && n < cap(buf) {
+	if err == nil && n < min(cap(buf), oneReadMax) {
 		return buf[:n], nil
 	}
 	fd := f.fd
-	return readAll(f.path, buf, func(p []byte, off int64) (int, error) { return unix.Pread(fd, p, off) })
+	return readAll(f.path, buf[:max(n, 0)], func(p []byte, off int64) (int, error) { return unix.Pread(fd, p, off) })
 }
 
 // Close gives the descriptor back. It is safe to call twice; a closed file

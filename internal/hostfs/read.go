@@ -3,6 +3,7 @@ package hostfs
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"golang.org/x/sys/unix"
 )
@@ -11,6 +12,10 @@ import (
 // blkio file of a host with thousands of devices; beyond the bound something
 // else than a kernel statistic is being read.
 const maxFile = 4 << 20
+
+// firstBuffer is what a read without a buffer starts with: one page, which
+// holds most kernel statistics.
+const firstBuffer = 4096
 
 // ErrTooLarge says that a file is larger than any kernel statistic.
 var ErrTooLarge = errors.New("larger than 4 MiB")
@@ -24,7 +29,7 @@ func ReadFile(path string, buf []byte) ([]byte, error) {
 		return buf[:0], classify("open", path, err)
 	}
 	defer func() { _ = unix.Close(fd) }()
-	return readAll(path, buf, func(p []byte, _ int64) (int, error) { return unix.Read(fd, p) })
+	return readAll(path, buf[:0], func(p []byte, _ int64) (int, error) { return unix.Read(fd, p) })
 }
 
 func openRead(path string) (int, error) {
@@ -36,20 +41,14 @@ func openRead(path string) (int, error) {
 	}
 }
 
-// readAll reads until end of file. Kernel files are produced in one piece per
-// read call, so a buffer that is large enough makes this two calls at most:
-// the second one is needed only when the first filled the buffer.
+// readAll appends to buf until end of file. A read that left room in the
+// buffer is not the end: of a file with many records (cgroup.procs, maps,
+// mountinfo) the kernel hands out about one page per call, however large the
+// buffer (fs/seq_file.c). Only 0 bytes are.
 func readAll(path string, buf []byte, read func(p []byte, off int64) (int, error)) ([]byte, error) {
-	if cap(buf) == 0 {
-		buf = make([]byte, 0, 4096)
-	}
-	buf = buf[:0]
 	for {
 		if len(buf) == cap(buf) {
-			if len(buf) >= maxFile {
-				return buf[:0], fmt.Errorf("read %s: %w", path, ErrTooLarge)
-			}
-			buf = append(buf, 0)[:len(buf)]
+			buf = slices.Grow(buf, max(len(buf), firstBuffer))
 		}
 		n, err := read(buf[len(buf):cap(buf)], int64(len(buf)))
 		if errors.Is(err, unix.EINTR) {
@@ -58,9 +57,12 @@ func readAll(path string, buf []byte, read func(p []byte, off int64) (int, error
 		if err != nil {
 			return buf[:0], classify("read", path, err)
 		}
-		buf = buf[:len(buf)+n]
-		if n == 0 || len(buf) < cap(buf) {
+		if n == 0 {
 			return buf, nil
+		}
+		buf = buf[:len(buf)+n]
+		if len(buf) > maxFile {
+			return buf[:0], fmt.Errorf("read %s: %w", path, ErrTooLarge)
 		}
 	}
 }

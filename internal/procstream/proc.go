@@ -33,7 +33,8 @@ type Stat struct {
 	// Start identifies the process together with PID: ticks (10 ms) since
 	// the host booted.
 	Start uint64
-	// Comm is the command name, 15 bytes at most.
+	// Comm is the command name, any bytes: 15 at most, 63 of a kernel
+	// thread. A name cut inside a character is not valid UTF-8.
 	Comm string
 	// RSS is the resident memory in bytes.
 	RSS uint64
@@ -146,16 +147,15 @@ const (
 // parentheses, so it ends at the last ")". RSS is left in pages.
 func parseStat(b []byte) (Stat, error) {
 	open, end := bytes.IndexByte(b, '('), bytes.LastIndexByte(b, ')')
-	if open < 2 || end < open {
+	if open < 2 || b[open-1] != ' ' || end < open {
 		return Stat{}, malformed("stat", b)
 	}
-	pid, err := strconv.Atoi(string(b[:open-1]))
+	pid, err := strconv.ParseUint(string(b[:open-1]), 10, 31)
 	fields := bytes.Fields(b[end+1:])
 	if err != nil || len(fields) <= statRSS || len(fields[statState]) != 1 {
 		return Stat{}, malformed("stat", b)
 	}
-	s := Stat{PID: pid, Comm: string(b[open+1 : end])}
-	s.PPID, err = strconv.Atoi(string(fields[statPPID]))
+	ppid, err := strconv.ParseUint(string(fields[statPPID]), 10, 31)
 	flags, err2 := strconv.ParseUint(string(fields[statFlags]), 10, 64)
 	start, err3 := strconv.ParseUint(string(fields[statStart]), 10, 64)
 	rss, err4 := strconv.ParseUint(string(fields[statRSS]), 10, 64)
@@ -163,9 +163,11 @@ func parseStat(b []byte) (Stat, error) {
 		return Stat{}, malformed("stat", b)
 	}
 	state := fields[statState][0]
-	s.Start, s.RSS = start, rss
-	s.Ended = state == zombie || state == dead || flags&pfExiting != 0
-	return s, nil
+	return Stat{
+		PID: int(pid), PPID: int(ppid), Comm: string(b[open+1 : end]),
+		Start: start, RSS: rss,
+		Ended: state == zombie || state == dead || flags&pfExiting != 0,
+	}, nil
 }
 
 // VPID reads the process id in the innermost pid namespace; 0 if the kernel

@@ -3,6 +3,7 @@ package cgroupreceiver
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"go.opentelemetry.io/collector/component"
 	"go.opentelemetry.io/collector/consumer"
@@ -44,16 +45,19 @@ func (e *logsEmitter) scrape(ctx context.Context) (plog.Logs, error) {
 	}
 	out := plog.NewLogs()
 	e.consumer.Collect(func(p *sampler.Pass) {
-		observed := pcommon.NewTimestampFromTime(p.At)
 		for i := range p.Events {
-			ev := &p.Events[i]
-			e.record(ctx, ev)
-			logs := e.lb.Emit(metadata.WithLogsResource(resource(e.lb.NewResourceBuilder(), ev.Target.Cgroup)))
-			finish(logs, ev, observed)
-			logs.ResourceLogs().MoveAndAppendTo(out.ResourceLogs())
+			e.event(ctx, &p.Events[i], p.At).ResourceLogs().MoveAndAppendTo(out.ResourceLogs())
 		}
 	})
 	return out, nil
+}
+
+// event is one event as logs of its own; observed is when we learned of it.
+func (e *logsEmitter) event(ctx context.Context, ev *sampler.Event, observed time.Time) plog.Logs {
+	e.record(ctx, ev)
+	logs := e.lb.Emit(metadata.WithLogsResource(resource(e.lb.NewResourceBuilder(), ev.Target.Cgroup)))
+	finish(logs, ev, pcommon.NewTimestampFromTime(observed))
+	return logs
 }
 
 func (e *logsEmitter) record(ctx context.Context, ev *sampler.Event) {
