@@ -9,14 +9,14 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
+
+	"github.com/tallymanhq/tallyman/internal/testkit"
 )
 
 // TestLinkCount verifies what lets a walk skip leaves: the link count of a
 // cgroup directory is 2 plus its children, at once.
 func TestLinkCount(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Skip("making cgroups needs root")
-	}
+	testkit.NeedRoot(t)
 	tested := 0
 	for _, h := range []string{"/sys/fs/cgroup/memory", "/sys/fs/cgroup/unified", "/sys/fs/cgroup"} {
 		if !countsSubdirs(h) {

@@ -15,6 +15,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/tallymanhq/tallyman/internal/container"
+
+	"github.com/tallymanhq/tallyman/internal/testkit"
 )
 
 // hierarchies are directories in which this kernel lets us make cgroups.
@@ -32,9 +34,7 @@ func hierarchies() []string {
 // is left below, at the end.
 func newCgroup(tb testing.TB, hierarchy string) string {
 	tb.Helper()
-	if os.Geteuid() != 0 {
-		tb.Skip("making cgroups needs root")
-	}
+	testkit.NeedRoot(tb)
 	dir, err := os.MkdirTemp(hierarchy, "tallyman-container-test-")
 	require.NoError(tb, err)
 	tb.Cleanup(func() { require.NoError(tb, removeTree(dir)) })

@@ -47,6 +47,9 @@ func openRead(path string) (int, error) {
 // buffer (fs/seq_file.c). Only 0 bytes are.
 func readAll(path string, buf []byte, read func(p []byte, off int64) (int, error)) ([]byte, error) {
 	for {
+		if len(buf) > maxFile {
+			return buf[:0], fmt.Errorf("read %s: %w", path, ErrTooLarge)
+		}
 		if len(buf) == cap(buf) {
 			buf = slices.Grow(buf, max(len(buf), firstBuffer))
 		}
@@ -61,8 +64,5 @@ func readAll(path string, buf []byte, read func(p []byte, off int64) (int, error
 			return buf, nil
 		}
 		buf = buf[:len(buf)+n]
-		if len(buf) > maxFile {
-			return buf[:0], fmt.Errorf("read %s: %w", path, ErrTooLarge)
-		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 )
@@ -64,8 +65,12 @@ func downloadKernel(ctx context.Context, k kernel, cache string) error {
 func downloadPackage(ctx context.Context, k kernel, work string) (string, error) {
 	// apt would else try to drop to a user who may not enter the cache folder, and warn about it.
 	args := []string{"-q", "-o", "APT::Sandbox::User=root"}
-	if k.Source != "" {
-		private, err := privateState(ctx, k.Source, work)
+	if k.Release != "" {
+		source, err := sourceOf(ctx, k.Release)
+		if err != nil {
+			return "", err
+		}
+		private, err := privateState(ctx, source, work)
 		if err != nil {
 			return "", err
 		}
@@ -77,6 +82,20 @@ func downloadPackage(ctx context.Context, k kernel, work string) (string, error)
 			errKernelAbsent, k.Package, err)
 	}
 	return single(filepath.Join(work, "*.deb"))
+}
+
+// sourceOf is the source line of another Debian release on the mirror that this host uses for its own.
+func sourceOf(ctx context.Context, release string) (string, error) {
+	out, err := exec.CommandContext(ctx, "apt-get", "indextargets", "--format", "$(SITE)", "Created-By: Packages").Output()
+	if err != nil {
+		return "", fmt.Errorf("ask apt for its mirror: %w", err)
+	}
+	for site := range strings.Lines(string(out)) {
+		if site = strings.TrimSpace(site); strings.HasSuffix(site, "/debian") {
+			return fmt.Sprintf("deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] %s %s main", site, release), nil
+		}
+	}
+	return "", fmt.Errorf("%w: no Debian mirror among apt's sources to fetch %s from", errKernelAbsent, release)
 }
 
 // privateState lets apt know one source line without touching the host's lists, and returns the options for it.

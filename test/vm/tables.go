@@ -12,8 +12,8 @@ type kernel struct {
 	// Package is the exact Debian package that holds the image. Debian puts the ABI number into the name, so the
 	// name is the pin.
 	Package string
-	// Source is the apt source line to fetch Package from. Empty means that the host's own sources have it.
-	Source string
+	// Release is the Debian release that has Package. Empty means that the host's own sources have it.
+	Release string
 }
 
 // suite is one row of the suite table.
@@ -30,11 +30,10 @@ type suite struct {
 // kernels returns the kernel table. The cloud flavour is the stock kernel with fewer drivers; NVMe, ext4 and the
 // serial console are built in, so that a guest needs no modules at all.
 func kernels() []kernel {
-	const bullseye = "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] http://deb.debian.org/debian bullseye main"
 	return []kernel{
 		{Name: "6.1", Package: "linux-image-6.1.0-50-cloud-amd64"},
 		{Name: "6.12", Package: "linux-image-6.12.117+deb12-cloud-amd64"},
-		{Name: "5.10", Package: "linux-image-5.10.0-32-cloud-amd64", Source: bullseye},
+		{Name: "5.10", Package: "linux-image-5.10.0-32-cloud-amd64", Release: "bullseye"},
 	}
 }
 
@@ -44,7 +43,9 @@ func suites() []suite {
 	const self = "test/vm/selftest"
 	return []suite{
 		{Name: "selftest", Packages: []string{self}},
-		{Name: "cgroup", Packages: []string{self, "internal/hostfs", "internal/cgroup", "internal/container"}},
+		{Name: "cgroup", Packages: []string{
+			self, "internal/hostfs", "internal/procstream", "internal/cgroup", "internal/container", "internal/hostview",
+		}},
 	}
 }
 

@@ -1,0 +1,10 @@
+#!/usr/bin/env bash
+# Runs every fuzz test for the given time (default 2s), one after the other.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+time=${1:-2s}
+grep -rlE '^func Fuzz' --include='*_test.go' internal receiver test | xargs -n 1 dirname | sort -u | while read -r dir; do
+  grep -ohE '^func Fuzz[A-Za-z0-9_]*' "$dir"/*_test.go | sed 's/^func //' | sort -u | while read -r name; do
+    go test -run '^$' -fuzz "^$name\$" -fuzztime "$time" "./$dir" | tail -n 1
+  done
+done

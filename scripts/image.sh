@@ -1,0 +1,15 @@
+#!/usr/bin/env bash
+# make image: tallyman:dev, from scratch: the static binary, the default
+# configuration, the certificate authorities of this host.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+if ! docker version >/dev/null 2>&1; then
+  echo "make image needs a Docker engine that answers (docker version)" >&2
+  exit 1
+fi
+context=$(mktemp -d)
+trap 'rm -rf "$context"' EXIT
+cp bin/tallyman otelcol-config.yaml deploy/otlp.yaml deploy/Dockerfile "$context/"
+cp /etc/ssl/certs/ca-certificates.crt "$context/"
+docker build -q -t tallyman:dev "$context"
+docker image ls tallyman:dev

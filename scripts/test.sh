@@ -1,0 +1,34 @@
+#!/usr/bin/env bash
+# make test: all tests. As root on a host that setup could prepare, a feature
+# that is missing is a failure; elsewhere tests are skipped by name.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+export GOFLAGS=${GOFLAGS:--tags=remove_all_sd}
+
+if [ "$(id -u)" = 0 ] && scripts/setup.sh --check >/dev/null 2>&1; then
+  export TALLYMAN_REQUIRE=1
+fi
+
+echo "== build"
+scripts/build.sh
+
+echo "== unit and integration tests"
+# One package after the other: they share two cores, one engine and one host.
+go test -p 1 ./internal/... ./receiver/... ./test/arch/... ./test/vm/... ./test/demo/...
+
+echo "== fuzzing, a few seconds each"
+scripts/fuzz.sh "${FUZZTIME:-2s}"
+
+echo "== benchmarks run"
+go test -run '^$' -bench . -benchtime 1x ./internal/... ./receiver/... >/dev/null
+
+echo "== end to end"
+go test -count=1 -timeout 20m ./test/e2e/...
+
+if [ "${TALLYMAN_REQUIRE:-}" = 1 ]; then
+  echo "== virtual machine"
+  go run ./test/vm
+else
+  echo "skipped: virtual machine (needs root, qemu-system-x86 and busybox-static: make setup)"
+fi
+echo "test: all good"

@@ -1,0 +1,261 @@
+package e2e_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/tallymanhq/tallyman/internal/testkit"
+)
+
+const (
+	// soon is for what takes a second or two on an idle machine.
+	soon = 60 * time.Second
+	// logTail is how much of an agent's log goes into a failure.
+	logTail = 16 << 10
+)
+
+var (
+	errEnded  = errors.New("the agent ended")
+	errStatus = errors.New("unexpected status")
+)
+
+// settings are how one agent differs from `make run`.
+type settings struct {
+	configs []string            // below the repository; default otelcol-config.yaml alone
+	set     []string            // "receivers::cgroup::reader: files", after the configs
+	env     []string            // "NAME=value"
+	state   string              // TALLYMAN_STATE; default a new directory
+	wrap    []string            // a command in front of the agent's, which it must exec
+	user    *syscall.Credential // nil is the test's own
+}
+
+// agent is a started agent. One goroutine waits for its process and closes
+// ended; the end of the test kills the process and waits for that.
+type agent struct {
+	t       testing.TB
+	cmd     *exec.Cmd
+	logFile string
+	state   string
+	ended   chan struct{}
+
+	metrics, health          string // URLs
+	otlpGRPC, otlpHTTP, self string // host:port; self is the agent's own telemetry
+}
+
+// startAgent returns when the agent's health check answers.
+func startAgent(t testing.TB, s settings) *agent {
+	t.Helper()
+	a := launch(t, s)
+	testkit.Eventually(t, soon, func() error {
+		if err := a.alive(); err != nil {
+			t.Fatal(err)
+		}
+		return a.healthy()
+	})
+	return a
+}
+
+// launch starts the agent's process and does not wait for anything.
+func launch(t testing.TB, s settings) *agent {
+	t.Helper()
+	a := &agent{t: t, ended: make(chan struct{}), state: s.state}
+	if a.state == "" {
+		a.state = t.TempDir()
+	}
+	dir := t.TempDir() // not the state: some tests give a useless one
+	a.logFile = filepath.Join(dir, "agent.log")
+	log, err := os.Create(a.logFile)
+	require.NoError(t, err)
+	defer log.Close()
+	argv := append(append([]string{}, s.wrap...), place(t, s, os.Getenv(binaryEnv)))
+	argv = append(argv, a.flags(s)...)
+	a.cmd = exec.Command(argv[0], argv[1:]...)
+	a.cmd.Dir = dir
+	a.cmd.Env = append(os.Environ(), "TALLYMAN_STATE="+a.state, "GOMEMLIMIT=320MiB")
+	a.cmd.Env = append(a.cmd.Env, s.env...)
+	a.cmd.Stdout, a.cmd.Stderr = log, log
+	a.cmd.SysProcAttr = &syscall.SysProcAttr{Credential: s.user, Pdeathsig: syscall.SIGKILL}
+	if s.user != nil {
+		require.NoError(t, os.Chown(a.state, int(s.user.Uid), int(s.user.Gid)))
+	}
+	require.NoError(t, startProcess(a))
+	t.Cleanup(func() {
+		a.kill()
+		if t.Failed() {
+			t.Logf("end of the agent's log:\n%s", a.log())
+		}
+	})
+	return a
+}
+
+// startProcess starts the agent from a goroutine that keeps its thread: the
+// kernel sends the parent death signal when the thread ends, not the process.
+func startProcess(a *agent) error {
+	started := make(chan error, 1)
+	go func() {
+		defer close(a.ended)
+		runtime.LockOSThread()
+		err := a.cmd.Start()
+		started <- err
+		if err == nil {
+			_ = a.cmd.Wait() // the process state says it all
+		}
+	}()
+	return <-started
+}
+
+// flags gives the agent free ports, and the settings of the test.
+func (a *agent) flags(s settings) []string {
+	ports := freePorts(a.t, 5)
+	a.metrics = "http://" + ports[0] + "/metrics"
+	a.health = "http://" + ports[1] + "/"
+	a.otlpGRPC, a.otlpHTTP, a.self = ports[2], ports[3], ports[4]
+	configs := s.configs
+	if len(configs) == 0 {
+		configs = []string{"otelcol-config.yaml"}
+	}
+	var flags []string
+	for _, name := range configs {
+		flags = append(flags, "--config", place(a.t, s, filepath.Join(root, name)))
+	}
+	own := []string{
+		"exporters::prometheus::endpoint: " + ports[0],
+		"extensions::health_check::endpoint: " + ports[1],
+		"receivers::otlp::protocols::grpc::endpoint: " + ports[2],
+		"receivers::otlp::protocols::http::endpoint: " + ports[3],
+		"service::telemetry::metrics::level: none",
+	}
+	for _, setting := range append(own, s.set...) {
+		flags = append(flags, "--config", "yaml:"+setting)
+	}
+	return flags
+}
+
+// place returns where the agent finds a file: a plain user may not be able to
+// reach the repository.
+func place(t testing.TB, s settings, file string) string {
+	t.Helper()
+	if s.user == nil {
+		path, err := filepath.Abs(file)
+		require.NoError(t, err)
+		return path
+	}
+	info, err := os.Stat(file)
+	require.NoError(t, err)
+	text, err := os.ReadFile(file)
+	require.NoError(t, err)
+	path := filepath.Join(t.TempDir(), filepath.Base(file))
+	require.NoError(t, os.WriteFile(path, text, info.Mode().Perm()|0o444))
+	return path
+}
+
+// freePorts returns addresses on which nobody listens.
+func freePorts(t testing.TB, n int) []string {
+	t.Helper()
+	addresses := make([]string, n)
+	for i := range addresses {
+		listener, err := net.Listen("tcp", "127.0.0.1:0")
+		require.NoError(t, err)
+		defer listener.Close() // after the last one is chosen
+		addresses[i] = listener.Addr().String()
+	}
+	return addresses
+}
+
+// alive returns an error with the agent's log when it has ended.
+func (a *agent) alive() error {
+	select {
+	case <-a.ended:
+		return fmt.Errorf("%w: %v\n%s", errEnded, a.cmd.ProcessState, a.log())
+	default:
+		return nil
+	}
+}
+
+func (a *agent) healthy() error {
+	_, err := get(a.health)
+	return err
+}
+
+// wait returns the log and exit code of an agent that ends by itself.
+func (a *agent) wait(within time.Duration) (log string, code int) {
+	a.t.Helper()
+	timer := time.NewTimer(within)
+	defer timer.Stop()
+	select {
+	case <-a.ended:
+		return a.log(), a.cmd.ProcessState.ExitCode()
+	case <-timer.C:
+		a.t.Fatalf("the agent still runs after %v:\n%s", within, a.log())
+		return "", 0
+	}
+}
+
+// stop asks the agent to end, and returns like wait.
+func (a *agent) stop() (log string, code int) {
+	a.t.Helper()
+	require.NoError(a.t, a.cmd.Process.Signal(syscall.SIGTERM))
+	return a.wait(soon)
+}
+
+// kill ends the agent by SIGKILL, also one that has ended.
+func (a *agent) kill() {
+	_ = a.cmd.Process.Kill()
+	<-a.ended
+}
+
+// log is what the agent wrote, or its end.
+func (a *agent) log() string {
+	text, err := os.ReadFile(a.logFile)
+	if err != nil {
+		return err.Error()
+	}
+	return string(text[max(0, len(text)-logTail):])
+}
+
+// complaints are the lines of a log at level warn and above, and those that
+// are no log lines at all, such as a panic's.
+func complaints(log string) []string {
+	var found []string
+	for line := range strings.Lines(log) {
+		fields := strings.SplitN(line, "\t", 3)
+		if len(fields) < 3 || fields[1] != "info" && fields[1] != "debug" {
+			found = append(found, line)
+		}
+	}
+	return found
+}
+
+// get returns the body of a page that answers 200.
+func get(url string) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return nil, fmt.Errorf("get %s: %w", url, err)
+	}
+	request.Close = true // a kept connection would look like a leak
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return nil, err // has verb and URL
+	}
+	defer response.Body.Close()
+	body, err := readAll(response)
+	if err != nil {
+		return nil, fmt.Errorf("get %s: %w", url, err)
+	}
+	return body, nil
+}
