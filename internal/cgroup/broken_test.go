@@ -2,6 +2,7 @@ package cgroup_test
 
 import (
 	"bytes"
+	"errors"
 	"maps"
 	"os"
 	"path/filepath"
@@ -138,6 +139,9 @@ func TestBrokenFiles(t *testing.T) {
 				b.asHybrid()
 			}
 			for _, b.damage = range damages() {
+				if b.damage.name == "no digits" && filepath.Base(file) == "memory.swap.max" {
+					continue // it says "max"
+				}
 				t.Run(name+"/"+filepath.Base(file)+"/"+b.damage.name, b.check)
 			}
 		}
@@ -160,9 +164,6 @@ func (b breakage) check(t *testing.T) {
 	file := filepath.Join(b.root, b.file)
 	text, err := os.ReadFile(file)
 	require.NoError(t, err)
-	if b.damage.name == "no digits" && !bytes.ContainsAny(text, "0123456789") {
-		t.Skip("the file has no digits: it says max")
-	}
 	want := b.sample
 	want.Have &^= b.lost
 	want.Known = want.Have
@@ -184,7 +185,9 @@ func (b breakage) check(t *testing.T) {
 		require.NoError(t, os.WriteFile(file, text, 0o644))
 	}()
 	var fresh cgroup.Sample
-	buf, err = h.NewReader(b.path, hostfs.NewBudget(100), cgroup.PartsAll).Read(&fresh, buf, true)
+	kept := h.NewReader(b.path, hostfs.NewBudget(100), cgroup.PartsAll)
+	defer kept.Close()
+	buf, err = kept.Read(&fresh, buf, true)
 	require.NoError(t, err)
 	b.compare(t, "a new sample", want, fresh)
 	b.checkProblems(t, h.Problems())
@@ -309,7 +312,7 @@ func TestOnlySlowParts(t *testing.T) {
 	}
 	require.NoError(t, os.RemoveAll(filepath.Join(root, "sys/fs/cgroup", want.path)))
 	for _, slow := range []bool{true, false} {
-		if _, err := r.Read(&s, nil, slow); err != cgroup.ErrGone {
+		if _, err := r.Read(&s, nil, slow); !errors.Is(err, cgroup.ErrGone) {
 			t.Errorf("removed, slow %v: %v; want %v", slow, err, cgroup.ErrGone)
 		}
 	}

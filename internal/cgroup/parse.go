@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"strings"
 )
 
 // Errors of the parsers. They are wrapped with the offending text.
@@ -120,7 +121,9 @@ func parseKeyed(b []byte, fields []field) error {
 	}
 	for i := range fields {
 		if !fields[i].seen && !fields[i].optional {
-			return fmt.Errorf("%s: %w", fields[i].key, ErrMissingKey)
+			// A copy: else the compiler takes it that all of fields escapes,
+			// and every caller's numbers live on the heap.
+			return fmt.Errorf("%s: %w", strings.Clone(fields[i].key), ErrMissingKey)
 		}
 	}
 	return nil

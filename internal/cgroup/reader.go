@@ -91,6 +91,7 @@ func (r *Reader) Read(s *Sample, buf []byte, slow bool) ([]byte, error) {
 		r.gone = !found
 	}
 	if r.gone {
+		r.Close() // also what this pass had no reason to try
 		return buf, ErrGone
 	}
 	return buf, nil

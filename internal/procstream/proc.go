@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"strconv"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -33,12 +34,14 @@ type Stat struct {
 	// Start identifies the process together with PID: ticks (10 ms) since
 	// the host booted.
 	Start uint64
-	// Comm is the command name, any bytes: 15 at most, 63 of a kernel
-	// thread. A name cut inside a character is not valid UTF-8.
+	// Comm is the command name: 15 bytes at most, 63 of a kernel thread.
+	// Bytes that are not UTF-8 (a name cut inside a character) are replaced.
 	Comm string
 	// RSS is the resident memory in bytes.
 	RSS uint64
-	// Ended: a zombie, or on its way there.
+	// Ended: a zombie, or on its way there. The kernel says it of the first
+	// thread: with others it may be true while they still run, be it that
+	// they are freeing the memory or that only the first one left.
 	Ended bool
 }
 
@@ -164,7 +167,7 @@ func parseStat(b []byte) (Stat, error) {
 	}
 	state := fields[statState][0]
 	return Stat{
-		PID: int(pid), PPID: int(ppid), Comm: string(b[open+1 : end]),
+		PID: int(pid), PPID: int(ppid), Comm: strings.ToValidUTF8(string(b[open+1:end]), "\uFFFD"),
 		Start: start, RSS: rss,
 		Ended: state == zombie || state == dead || flags&pfExiting != 0,
 	}, nil

@@ -2,6 +2,7 @@ package cgroupreceiver
 
 import (
 	"context"
+	"strings"
 
 	"go.opentelemetry.io/collector/component"
 	"go.opentelemetry.io/collector/pdata/pcommon"
@@ -224,10 +225,12 @@ func (e *metricsEmitter) host(at pcommon.Timestamp, p sampler.HostPressure) {
 	e.mb.EmitForResource(metadata.WithStartTimeOverride(e.bootedAt))
 }
 
-// resource names the container, or else the cgroup.
+// resource names the container, or else the cgroup. Names of directories may
+// hold any bytes; OTLP takes UTF-8 alone and refuses the whole request else.
 func resource(rb *metadata.ResourceBuilder, c container.Cgroup) pcommon.Resource {
+	cgroupPath := utf8(c.Path)
 	if c.ID != "" {
-		rb.SetContainerID(c.ID)
+		rb.SetContainerID(utf8(c.ID))
 	}
 	if c.Runtime != "" && (c.Class == container.ClassContainer || c.Class == container.ClassSandbox) {
 		rb.SetContainerRuntimeName(c.Runtime)
@@ -236,12 +239,14 @@ func resource(rb *metadata.ResourceBuilder, c container.Cgroup) pcommon.Resource
 		rb.SetK8sPodUID(c.PodUID)
 	}
 	if c.ParentID != "" {
-		rb.SetContainerParentID(c.ParentID)
+		rb.SetContainerParentID(utf8(c.ParentID))
 	}
-	rb.SetLinuxCgroupPath(c.Path)
+	rb.SetLinuxCgroupPath(cgroupPath)
 	res := rb.Emit()
 	if c.ID == "" && c.PodUID == "" {
-		res.Attributes().PutStr("linux.cgroup.path", c.Path)
+		res.Attributes().PutStr("linux.cgroup.path", cgroupPath)
 	}
 	return res
 }
+
+func utf8(s string) string { return strings.ToValidUTF8(s, "\uFFFD") }

@@ -120,6 +120,14 @@ func TestResourceOfACgroupWithoutContainer(t *testing.T) {
 	require.Equal(t, map[string]any{"linux.cgroup.path": "/system.slice/nginx.service"}, got)
 }
 
+// OTLP refuses a request with one string that is not UTF-8.
+func TestNamesAreUTF8(t *testing.T) {
+	e := newTestEmitter(t, nil)
+	cg := container.Cgroup{Identity: container.ParsePath("/lxc/web\xff"), Path: "/lxc/web\xff"}
+	got := resource(e.mb.NewResourceBuilder(), cg).Attributes().AsRaw()
+	require.Equal(t, "web\uFFFD", got["container.id"])
+}
+
 func TestLogsOfAllEvents(t *testing.T) {
 	cfg := createDefaultConfig().(*Config)
 	e := newLogsEmitter(cfg, receivertest.NewNopSettings(metadata.Type))

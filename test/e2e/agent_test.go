@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -52,7 +53,11 @@ type agent struct {
 	ended   chan struct{}
 
 	metrics, health          string // URLs
-	otlpGRPC, otlpHTTP, self string // host:port; self is the agent's own telemetry
+	otlpGRPC, otlpHTTP string // host:port
+
+	mu      sync.Mutex // guards the last page
+	paged   page
+	pagedAt time.Time
 }
 
 // startAgent returns when the agent's health check answers.
@@ -119,10 +124,10 @@ func startProcess(a *agent) error {
 
 // flags gives the agent free ports, and the settings of the test.
 func (a *agent) flags(s settings) []string {
-	ports := freePorts(a.t, 5)
+	ports := freePorts(a.t, 4)
 	a.metrics = "http://" + ports[0] + "/metrics"
 	a.health = "http://" + ports[1] + "/"
-	a.otlpGRPC, a.otlpHTTP, a.self = ports[2], ports[3], ports[4]
+	a.otlpGRPC, a.otlpHTTP = ports[2], ports[3]
 	configs := s.configs
 	if len(configs) == 0 {
 		configs = []string{"otelcol-config.yaml"}

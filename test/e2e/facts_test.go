@@ -2,7 +2,6 @@ package e2e_test
 
 import (
 	"fmt"
-	"math"
 	"os"
 	"path/filepath"
 	"strings"
@@ -20,16 +19,17 @@ type fact struct {
 	value float64
 	// gauge goes up and down; what is not a gauge never falls.
 	gauge bool
-	// scale is what one unit of the container's slack is in this series: 1
-	// for bytes, 0 for what must agree exactly.
-	scale float64
+	// slack is how far a gauge may be outside of what was read before and
+	// after: so much, and so much per byte and task by which the container's
+	// memory and tasks go up and down.
+	slack, perByte, perTask float64
 }
 
 type facts map[series]fact
 
 func (f facts) counter(name series, value float64) { f[name] = fact{value: value} }
 
-func (f facts) bytes(name series, value float64) { f[name] = fact{value: value, gauge: true, scale: 1} }
+func (f facts) bytes(name series, value float64) { f[name] = fact{value: value, gauge: true, perByte: 1} }
 
 func (f facts) exact(name series, value float64) { f[name] = fact{value: value, gauge: true} }
 
@@ -165,7 +165,7 @@ func (f facts) memory(c cgroups) error {
 	}
 	f.exact("container_memory_limit_bytes", limit)
 	f.bytes("container_memory_available_bytes", limit-workingSet)
-	f["container_memory_utilization_ratio"] = fact{value: usage / limit, gauge: true, scale: 1 / limit}
+	f["container_memory_utilization_ratio"] = fact{value: usage / limit, gauge: true, perByte: 1 / limit}
 	return nil
 }
 
@@ -249,7 +249,7 @@ func (f facts) swap(c cgroups) error {
 	}
 	f.exact("container_memory_swap_limit_bytes", lowest)
 	if lowest > 0 {
-		f["container_memory_swap_utilization_ratio"] = fact{value: used / lowest, gauge: true, scale: 1 / lowest}
+		f["container_memory_swap_utilization_ratio"] = fact{value: used / lowest, gauge: true, perByte: 1 / lowest}
 	}
 	return nil
 }
@@ -341,7 +341,7 @@ func (f facts) pids(c cgroups) error {
 	if err != nil {
 		return err
 	}
-	f["container_pids_count"] = fact{value: now, gauge: true, scale: math.SmallestNonzeroFloat64}
+	f["container_pids_count"] = fact{value: now, gauge: true, perTask: 1}
 	lowest, ok, err := d.lowest(limit("pids.max"))
 	if ok {
 		f.exact("container_pids_limit", lowest)
@@ -373,6 +373,9 @@ func (f facts) pressure(c cgroups) error {
 	return nil
 }
 
+// othersSpace is what others on this host may write and delete meanwhile.
+const othersSpace = 256 << 20
+
 // filesystem is the one under the container's root.
 func (f facts) filesystem(pid int) error {
 	var st unix.Statfs_t
@@ -380,6 +383,6 @@ func (f facts) filesystem(pid int) error {
 		return fmt.Errorf("statfs root of process %d: %w", pid, err)
 	}
 	f.exact("container_filesystem_capacity_bytes", float64(st.Blocks)*float64(st.Bsize))
-	f["container_filesystem_available_bytes"] = fact{value: float64(st.Bavail) * float64(st.Bsize), gauge: true, scale: math.Inf(1)}
+	f["container_filesystem_available_bytes"] = fact{value: float64(st.Bavail) * float64(st.Bsize), gauge: true, slack: othersSpace}
 	return nil
 }

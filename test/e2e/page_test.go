@@ -47,12 +47,26 @@ type figures map[series]point
 // page maps container ids to figures; "" has the series of no container.
 type page map[string]figures
 
+// freshness is how old a page may be that several conditions look at: they
+// are asked every 10 ms, and the agent measures every second.
+const freshness = 50 * time.Millisecond
+
+// page is what the agent shows, now or up to freshness ago.
 func (a *agent) page() (page, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if time.Since(a.pagedAt) < freshness {
+		return a.paged, nil
+	}
 	body, err := get(a.metrics)
 	if err != nil {
 		return nil, err
 	}
-	return parsePage(body)
+	now, err := parsePage(body)
+	if err == nil {
+		a.paged, a.pagedAt = now, time.Now()
+	}
+	return now, err
 }
 
 // figures returns what the page has about one container.

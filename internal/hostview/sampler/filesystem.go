@@ -32,8 +32,8 @@ func (s *Sampler) readFilesystem(t *Target) {
 const (
 	// layerInterval is the least time between two walks of one layer.
 	layerInterval = time.Minute
-	// layerEntries bounds one walk: 50,000 entries take about 0.1 s with a
-	// warm cache. Larger layers have no usage.
+	// layerEntries bounds one walk, to 0.08 s: 1.6 µs per entry with a warm
+	// cache (BenchmarkLayerUsage). Larger layers have no usage.
 	layerEntries = 50000
 )
 
@@ -64,7 +64,7 @@ func (w *layerWalker) next(targets []*Target, now time.Time) {
 		if dir == "" {
 			continue
 		}
-		t.Filesystem.LayerUsage, t.Filesystem.HasLayerUsage = layerUsage(dir)
+		t.Filesystem.LayerUsage, t.Filesystem.HasLayerUsage = layerUsage(dir, layerEntries)
 		return
 	}
 }
@@ -107,16 +107,19 @@ func parseUpperDir(mountinfo string) string {
 var errTooMany = errors.New("too many entries")
 
 // layerUsage adds up the allocated blocks below dir, hard links once. It is
-// false for a layer beyond the bound.
-func layerUsage(dir string) (uint64, bool) {
+// false for a layer of more entries than the bound, and for one that is gone.
+func layerUsage(dir string, most int) (uint64, bool) {
 	var total uint64
 	entries := 0
 	linked := map[uint64]struct{}{}
 	err := filepath.WalkDir(dir, func(path string, _ fs.DirEntry, err error) error {
-		if err != nil {
-			return nil // a file deleted under the walk is normal
+		if err != nil && path == dir {
+			return err
 		}
-		if entries++; entries > layerEntries {
+		if err != nil {
+			return nil // deleted under the walk: normal
+		}
+		if entries++; entries > most {
 			return errTooMany
 		}
 		var st unix.Stat_t
