@@ -1,9 +1,8 @@
 # `make` lists the targets. Everything CI does is a target here.
 SHELL := /bin/bash
-GOFLAGS += -tags=remove_all_sd
-export GOFLAGS
-# Where the tests may require every feature: root on a host they may set up.
-STATICCHECK := go tool -modfile=tools/go.mod staticcheck
+# Keep equal to scripts/env.sh.
+export GOFLAGS := -trimpath -buildvcs=false -tags=remove_all_sd
+export CGO_ENABLED := 0
 
 .DEFAULT_GOAL := help
 

@@ -6,6 +6,7 @@
 # place of main.go for this one build (go build -overlay).
 set -euo pipefail
 cd "$(dirname "$0")/.."
+source scripts/env.sh
 
 version=$(sed -n 's/^  version: //p' builder-config.yaml)
 commit=${TALLYMAN_COMMIT:-$(git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)}
@@ -20,5 +21,5 @@ sed "s|\"$version\"|\"$version+$commit\"|" cmd/tallyman/main.go >"$stamp/main.go
 cmp -s "$stamp/main.go.new" "$stamp/main.go" || cp "$stamp/main.go.new" "$stamp/main.go"
 printf '{"Replace": {"%s/cmd/tallyman/main.go": "%s/main.go"}}\n' "$PWD" "$stamp" >"$stamp/overlay.json"
 
-CGO_ENABLED=0 go build -trimpath -tags remove_all_sd -ldflags '-s -w' \
+go build -ldflags '-s -w' \
   -overlay "$stamp/overlay.json" -o bin/tallyman ./cmd/tallyman

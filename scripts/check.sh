@@ -2,6 +2,7 @@
 # make check: everything that can be said about the source without running it.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+source scripts/env.sh
 
 echo "== gofmt"
 unformatted=$(gofmt -l $(git ls-files -co --exclude-standard '*.go' | grep -v '^cmd/tallyman/'))
@@ -13,13 +14,7 @@ fi
 
 echo "== go mod verify, tidy"
 go mod verify >/dev/null
-cp go.mod .cache/go.mod.before 2>/dev/null || { mkdir -p .cache && cp go.mod .cache/go.mod.before; }
-cp go.sum .cache/go.sum.before
-go mod tidy
-if ! cmp -s go.mod .cache/go.mod.before || ! cmp -s go.sum .cache/go.sum.before; then
-  echo "go.mod or go.sum was not tidy; it is now" >&2
-  exit 1
-fi
+go mod tidy -diff
 
 echo "== generated code"
 before=$(scripts/generated-sum.sh)

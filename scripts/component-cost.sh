@@ -4,11 +4,12 @@
 # when both do. Takes about 15 s a component.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+source scripts/env.sh
 
 out=$(mktemp -d)
 trap 'rm -rf "$out"' EXIT
 build() {
-  CGO_ENABLED=0 go build -trimpath -tags remove_all_sd -ldflags '-s -w' "$@" -o "$out/tallyman" ./cmd/tallyman
+  go build -ldflags '-s -w' "$@" -o "$out/tallyman" ./cmd/tallyman
   stat -c %s "$out/tallyman"
 }
 all=$(build)

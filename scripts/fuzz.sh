@@ -2,6 +2,7 @@
 # Runs every fuzz test for the given time (default 2s), one after the other.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+source scripts/env.sh
 time=${1:-2s}
 grep -rlE '^func Fuzz' --include='*_test.go' internal receiver test | xargs -n 1 dirname | sort -u | while read -r dir; do
   grep -ohE '^func Fuzz[A-Za-z0-9_]*' "$dir"/*_test.go | sed 's/^func //' | sort -u | while read -r name; do

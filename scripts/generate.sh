@@ -4,6 +4,7 @@
 # version is the one pinned there.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+source scripts/env.sh
 
 for metadata in receiver/*/metadata.yaml processor/*/metadata.yaml exporter/*/metadata.yaml extension/*/metadata.yaml; do
   [ -e "$metadata" ] || continue

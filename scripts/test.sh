@@ -3,7 +3,7 @@
 # that is missing is a failure; elsewhere tests are skipped by name.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-export GOFLAGS=${GOFLAGS:--tags=remove_all_sd}
+source scripts/env.sh
 
 if [ "$(id -u)" = 0 ] && scripts/setup.sh --check >/dev/null 2>&1; then
   export TALLYMAN_REQUIRE=1
