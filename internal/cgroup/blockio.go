@@ -58,7 +58,10 @@ func parseIOStatLine(line []byte) (d DeviceIO, any, ok bool) {
 		word, rest := cutWord(values)
 		values = rest
 		key, value, found := bytes.Cut(word, equals)
-		if major, minor, isDevice := parseDevice(word); !found && isDevice && !any {
+		if major, minor, isDevice := parseDevice(word); !found && isDevice {
+			if any {
+				return d, false, false // numbers in front of their device
+			}
 			d.Major, d.Minor = major, minor
 			continue
 		}

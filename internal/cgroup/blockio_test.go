@@ -51,6 +51,7 @@ func TestParseIOStat(t *testing.T) {
 	refuse("8:16 rbytes=\n", ErrMalformed)
 	refuse("8:16 rbytes\n", ErrMalformed)
 	refuse("8:16 rbytes=1x wbytes=0 rios=0 wios=0\n", ErrMalformed)
+	refuse("8:16 rbytes=1 8:0 wbytes=2 rios=3 wios=4\n", ErrMalformed)
 	refuse("\n", ErrMalformed)
 	refuse(manyDevices(maxDevices+1, "%d:0 rbytes=1 wbytes=1 rios=1 wios=1\n"), ErrMalformed)
 	f(manyDevices(1, "%d:0 rbytes=1\n"), DeviceIO{ReadBytes: 1})

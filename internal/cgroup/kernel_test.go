@@ -44,20 +44,21 @@ func read(t testing.TB, r *cgroup.Reader, slow bool) cgroup.Sample {
 	return s
 }
 
-// number reads a control file in our own way: the first number of the line
-// that starts with key, or of the file.
-func number(t testing.TB, g *testkit.Group, controller, file, key string) uint64 {
+// number reads a control file in our own way: the last word of the line that
+// starts with key, or without a key of the first.
+func number(t testing.TB, g *testkit.Group, controller string, file [2]string) uint64 {
 	t.Helper()
-	for line := range strings.Lines(g.Read(controller, file)) {
+	name, key := file[0], file[1]
+	for line := range strings.Lines(g.Read(controller, name)) {
 		fields := strings.Fields(line)
 		if key != "" && fields[0] != key {
 			continue
 		}
 		v, err := strconv.ParseUint(fields[len(fields)-1], 10, 64)
-		require.NoError(t, err, "%s: %q", file, line)
+		require.NoError(t, err, "%s: %q", name, line)
 		return v
 	}
-	t.Fatalf("%s has no %q", file, key)
+	t.Fatalf("%s has no %q", name, key)
 	return 0
 }
 
@@ -71,9 +72,9 @@ type place struct {
 func (p place) read(t testing.TB, g *testkit.Group) uint64 {
 	t.Helper()
 	if g.Unified(p.control) {
-		return number(t, g, p.control, p.v2[0], p.v2[1]) * max(p.unit, 1)
+		return number(t, g, p.control, p.v2) * max(p.unit, 1)
 	}
-	return number(t, g, p.control, p.v1[0], p.v1[1])
+	return number(t, g, p.control, p.v1)
 }
 
 // expectedParts is what this kernel can say about any cgroup.
@@ -249,9 +250,9 @@ func checkBusy(s cgroup.Sample) error {
 func cpuUsage(t testing.TB, h *cgroup.Host, g *testkit.Group) time.Duration {
 	t.Helper()
 	if h.Unified(g.Path()) == "" {
-		return time.Duration(number(t, g, "cpuacct", "cpuacct.usage", ""))
+		return time.Duration(number(t, g, "cpuacct", [2]string{"cpuacct.usage"}))
 	}
-	return time.Duration(number(t, g, "", "cpu.stat", "usage_usec")) * time.Microsecond
+	return time.Duration(number(t, g, "", [2]string{"cpu.stat", "usage_usec"})) * time.Microsecond
 }
 
 // TestKernelMemoryOfStoppedProcess compares gauges, which may move both ways,
