@@ -132,9 +132,6 @@ func TestBrokenFiles(t *testing.T) {
 			part, known := lost[filepath.Base(file)]
 			require.True(t, known, "no entry in the table for %s", file)
 			b := breakage{tree: want, root: root, file: file, lost: part, count: 1}
-			if name == "v2" && filepath.Base(file) == "cpu.stat" {
-				b.count = 2 // CPU time and throttling
-			}
 			if name == "hybrid" {
 				b.asHybrid()
 			}

@@ -1,6 +1,7 @@
 package cgroup
 
 import (
+	"bytes"
 	"fmt"
 	"time"
 )
@@ -10,8 +11,7 @@ import (
 // kernel/cgroup/cgroup.c), so hybrid hosts have them too.
 func v2Sources() []from {
 	return []from{
-		{"", source{file: "cpu.stat", part: PartCPUTime, parse: parseV2CPUTime}},
-		{"cpu", source{file: "cpu.stat", part: PartThrottling, parse: parseV2Throttling}},
+		{"", source{file: "cpu.stat", part: PartCPUTime | PartThrottling, optional: PartThrottling, mark: nrThrottled, parse: parseV2CPU}},
 		{"memory", source{file: "memory.current", part: PartMemory, parse: valueInto(func(s *Sample) *uint64 { return &s.Memory.Usage })}},
 		{"memory", source{file: "memory.peak", part: PartMemoryPeak, parse: valueInto(func(s *Sample) *uint64 { return &s.Memory.Peak })}},
 		{"memory", source{file: "memory.swap.current", part: PartSwap, parse: valueInto(func(s *Sample) *uint64 { return &s.Memory.Swap })}},
@@ -62,6 +62,20 @@ func pressureInto(dst func(*Sample) *Pressure) func([]byte, *Sample) error {
 		return nil
 	}
 }
+
+// parseV2CPU reads cpu.stat: the times, and where the cpu controller is on
+// what it adds.
+func parseV2CPU(b []byte, s *Sample) error {
+	if err := parseV2CPUTime(b, s); err != nil {
+		return err
+	}
+	if !bytes.Contains(b, nrThrottled) {
+		return nil
+	}
+	return parseV2Throttling(b, s)
+}
+
+var nrThrottled = []byte("\nnr_throttled ")
 
 // parseV2CPUTime reads the first lines of cpu.stat:
 //
