@@ -3,6 +3,7 @@ package hostview_test
 import (
 	"crypto/rand"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -22,6 +23,8 @@ import (
 
 // patience bounds every wait: a loaded machine, or one that is emulated.
 const patience = time.Minute
+
+var errNotYet = errors.New("not yet")
 
 // watch is a consumer of a fresh sampler that remembers all it was told.
 type watch struct {

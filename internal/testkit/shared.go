@@ -92,16 +92,33 @@ func (s share) startAlone(ctx context.Context, lock *os.File, d *daemon) error {
 	if err := flock(lock, unix.LOCK_UN); err != nil {
 		return err
 	}
-	if err := flock(lock, unix.LOCK_EX); err != nil {
+	if there, err := lockAlone(ctx, lock, d); there || err != nil {
 		return err
-	}
-	if _, err := dialEngine(ctx, d.socket()); err == nil {
-		return nil // another process was first
 	}
 	if err := d.start(ctx, s.logf); err != nil {
 		return err
 	}
 	return s.watch(ctx, lock, d)
+}
+
+// lockAlone takes the lock, or reports that another user was first and the
+// engine is there. It does not just wait for the lock: the first one keeps it
+// shared for as long as it uses the engine, minutes maybe.
+func lockAlone(ctx context.Context, lock *os.File, d *daemon) (there bool, err error) {
+	var broken error
+	err = Poll(ctx, func() error {
+		if _, err := dialEngine(ctx, d.socket()); err == nil {
+			there = true
+			return nil
+		}
+		err := flock(lock, unix.LOCK_EX|unix.LOCK_NB)
+		if err != nil && !errors.Is(err, unix.EWOULDBLOCK) {
+			broken = err
+			return nil
+		}
+		return err
+	})
+	return there, errors.Join(err, broken)
 }
 
 func (s share) watch(ctx context.Context, lock *os.File, d *daemon) error {

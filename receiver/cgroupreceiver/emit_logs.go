@@ -70,7 +70,7 @@ func (e *logsEmitter) record(ctx context.Context, ev *sampler.Event) {
 		}
 		e.lb.RecordContainerStartEvent(ctx, at, opts...)
 	case sampler.Stopped:
-		e.lb.RecordContainerStopEvent(ctx, at, t.End.Sub(t.Start).Seconds(), t.Events.OOMKill > 0, stopOptions(t)...)
+		e.lb.RecordContainerStopEvent(ctx, at, t.End.Sub(t.Start).Seconds(), stopOptions(t)...)
 	case sampler.OOMKilled:
 		e.lb.RecordContainerOomKillEvent(ctx, at, ev.Survived, victimOptions(v)...)
 	case sampler.BecameDegraded:
@@ -87,6 +87,11 @@ func stopOptions(t *sampler.Target) []metadata.EventAttributeOption {
 	}
 	if t.Sample.Known&cgroup.PartCPUTime != 0 {
 		opts = append(opts, metadata.WithContainerCPUTimeEventAttribute(t.Sample.CPU.Usage.Seconds()))
+	}
+	// No kill counted is not "no kill": the cgroup may have gone before the
+	// counter was read again.
+	if t.Events.OOMKill > 0 {
+		opts = append(opts, metadata.WithContainerOomKilledEventAttribute(true))
 	}
 	return opts
 }

@@ -33,7 +33,7 @@ func (c *core) start(_ context.Context, host component.Host) error {
 	roots := hostfs.NewRoots(c.cfg.RootPath)
 	view, err := hostview.Acquire(hostview.Options{Roots: roots, ProcessStream: c.cfg.ProcessStream})
 	if errors.Is(err, hostfs.ErrNotSupported) && roots.IsHost() {
-		c.set.Logger.Error("no containers will be seen", zap.Error(err))
+		c.set.Logger.Warn("no containers will be seen", zap.Error(err))
 		componentstatus.ReportStatus(host, componentstatus.NewPermanentErrorEvent(err))
 		return nil
 	}

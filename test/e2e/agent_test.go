@@ -52,7 +52,7 @@ type agent struct {
 	state   string
 	ended   chan struct{}
 
-	metrics, health          string // URLs
+	metrics, health    string // URLs
 	otlpGRPC, otlpHTTP string // host:port
 
 	mu      sync.Mutex // guards the last page
@@ -78,9 +78,9 @@ func launch(t testing.TB, s settings) *agent {
 	t.Helper()
 	a := &agent{t: t, ended: make(chan struct{}), state: s.state}
 	if a.state == "" {
-		a.state = t.TempDir()
+		a.state = s.dir(t)
 	}
-	dir := t.TempDir() // not the state: some tests give a useless one
+	dir := s.dir(t) // not the state: some tests give a useless one
 	a.logFile = filepath.Join(dir, "agent.log")
 	log, err := os.Create(a.logFile)
 	require.NoError(t, err)
@@ -93,9 +93,6 @@ func launch(t testing.TB, s settings) *agent {
 	a.cmd.Env = append(a.cmd.Env, s.env...)
 	a.cmd.Stdout, a.cmd.Stderr = log, log
 	a.cmd.SysProcAttr = &syscall.SysProcAttr{Credential: s.user, Pdeathsig: syscall.SIGKILL}
-	if s.user != nil {
-		require.NoError(t, os.Chown(a.state, int(s.user.Uid), int(s.user.Gid)))
-	}
 	require.NoError(t, startProcess(a))
 	t.Cleanup(func() {
 		a.kill()
@@ -104,6 +101,20 @@ func launch(t testing.TB, s settings) *agent {
 		}
 	})
 	return a
+}
+
+// dir makes a directory that belongs to the agent's user. Those of the testing
+// package are below one that only the test's own user may enter.
+func (s settings) dir(t testing.TB) string {
+	t.Helper()
+	if s.user == nil {
+		return t.TempDir()
+	}
+	dir, err := os.MkdirTemp("", "tallyman-e2e-")
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, os.RemoveAll(dir)) })
+	require.NoError(t, os.Chown(dir, int(s.user.Uid), int(s.user.Gid)))
+	return dir
 }
 
 // startProcess starts the agent from a goroutine that keeps its thread: the
@@ -162,7 +173,7 @@ func place(t testing.TB, s settings, file string) string {
 	require.NoError(t, err)
 	text, err := os.ReadFile(file)
 	require.NoError(t, err)
-	path := filepath.Join(t.TempDir(), filepath.Base(file))
+	path := filepath.Join(s.dir(t), filepath.Base(file))
 	require.NoError(t, os.WriteFile(path, text, info.Mode().Perm()|0o444))
 	return path
 }

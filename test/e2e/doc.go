@@ -1,4 +1,4 @@
-// Package e2e_test starts the built agent, bin/tallyman, with the real
+// Package e2e starts the built agent, bin/tallyman, with the real
 // otelcol-config.yaml on the real host, and checks what users are promised:
 // the numbers on :9464 agree with the kernel and with the Docker engine,
 // containers come and go, a killed worker makes a container degraded, a bad
@@ -13,7 +13,7 @@
 // Concurrency: every test has its own agents, on free ports, with their state
 // in a temporary directory, so most tests run in parallel.
 //
-// Cost: two to three minutes on 2 cores, nearly all of it waiting.
+// Cost: one and a half minutes on 2 cores, nearly all of it waiting.
 //
 // Kernel and privileges: root and Docker (a private engine is started where
 // none answers), any cgroup layout; see internal/testkit for skips.

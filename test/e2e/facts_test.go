@@ -29,7 +29,9 @@ type facts map[series]fact
 
 func (f facts) counter(name series, value float64) { f[name] = fact{value: value} }
 
-func (f facts) bytes(name series, value float64) { f[name] = fact{value: value, gauge: true, perByte: 1} }
+func (f facts) bytes(name series, value float64) {
+	f[name] = fact{value: value, gauge: true, perByte: 1}
+}
 
 func (f facts) exact(name series, value float64) { f[name] = fact{value: value, gauge: true} }
 

@@ -1,6 +1,8 @@
 package sampler
 
 import (
+	"cmp"
+	"slices"
 	"time"
 
 	"github.com/tallymanhq/tallyman/internal/procstream"
@@ -66,7 +68,7 @@ func (s *Sampler) look(t *Target, now time.Time, renew bool) {
 	if p.known == nil {
 		p.known = map[int]*process{}
 	}
-	p.settled = p.tasks == t.Sample.Pids && len(p.known) > 0
+	p.settled = p.tasks == t.Sample.Pids && (len(p.known) > 0 || p.tasks == 0)
 	p.before, p.lookedAt, p.tasks = p.lookedAt, now, t.Sample.Pids
 	p.gone, p.goneBefore = nil, p.gone
 	for _, pid := range s.pids(t) {
@@ -81,7 +83,9 @@ func (s *Sampler) look(t *Target, now time.Time, renew bool) {
 			delete(p.known, pid)
 		}
 	}
-	s.findInit(t)
+	s.findInit(t, now)
+	p.gone = slices.DeleteFunc(p.gone, p.isHelper)
+	p.goneBefore = slices.DeleteFunc(p.goneBefore, p.isHelper)
 	for _, known := range p.known {
 		known.child = known.child || p.descends(known)
 		p.settled = p.settled && !known.fresh
@@ -138,10 +142,14 @@ func (s *Sampler) see(p *processes, pid int, renew bool) bool {
 
 // findInit finds the container's first process: pid 1 of its namespace, or
 // with the host's pid namespace the oldest one.
-func (s *Sampler) findInit(t *Target) {
+func (s *Sampler) findInit(t *Target, now time.Time) {
 	p := &t.processes
-	if p.init != nil {
+	if p.init != nil && !s.wasHelper(t, now) {
 		return
+	}
+	p.init = nil
+	for _, known := range p.known {
+		known.child = false
 	}
 	for _, known := range p.known {
 		if known.vpid == 1 {
@@ -159,6 +167,24 @@ func (s *Sampler) findInit(t *Target) {
 	if started := s.proc.StartTime(p.init.Start); t.Initial && started.Before(t.Start) {
 		t.Start = started
 	}
+}
+
+// wasHelper reports whether what was taken for the first process was one of
+// the runtime's helpers: runc starts the container from inside its cgroups by
+// up to three processes, and only the last of them stays.
+func (s *Sampler) wasHelper(t *Target, now time.Time) bool {
+	init := t.processes.init
+	gone := init.look != now
+	return gone && init.vpid != 1 && init.look.Sub(t.FirstSeen) < 2*s.settings.Interval && len(t.processes.known) > 0
+}
+
+// isHelper reports whether a process is older than the first one: it set the
+// container up and left, and cannot be a victim.
+func (p *processes) isHelper(o *process) bool {
+	if p.init == nil || o == p.init {
+		return false
+	}
+	return cmp.Or(cmp.Compare(o.Start, p.init.Start), cmp.Compare(o.PID, p.init.PID)) < 0
 }
 
 // descends climbs from a process to the container's first one.

@@ -140,12 +140,17 @@ func (p *pending) matters() bool {
 	return slices.ContainsFunc(p.lost, func(l *process) bool { return l.child })
 }
 
+// startUp is how long a first process is given to start its children. One of a
+// container that was never looked at in peace that starts later is taken for a
+// replacement: a missed alarm is better than one that nothing ends.
+const startUp = 100 * time.Millisecond
+
 // tookPlace reports whether a new process stands in for what was lost: one
 // with the victim's name or, for an unknown victim, any.
 func (s *Sampler) tookPlace(t *Target, p *pending) bool {
 	since := p.since
-	if p.young {
-		since = p.at
+	if init := t.processes.init; p.young && init != nil {
+		since = s.proc.StartTime(init.Start).Add(startUp)
 	}
 	if len(p.lost) == 0 {
 		return s.startedSince(t, since, "")

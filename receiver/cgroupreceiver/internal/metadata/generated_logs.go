@@ -47,6 +47,12 @@ func WithContainerMemoryPeakEventAttribute(containerMemoryPeakAttributeValue int
 	})
 }
 
+func WithContainerOomKilledEventAttribute(containerOomKilledAttributeValue bool) EventAttributeOption {
+	return eventAttributeOptionFunc(func(dp plog.LogRecord) {
+		dp.Attributes().PutBool("container.oom_killed", containerOomKilledAttributeValue)
+	})
+}
+
 func WithContainerPidEventAttribute(containerPidAttributeValue int64) EventAttributeOption {
 	return eventAttributeOptionFunc(func(dp plog.LogRecord) {
 		dp.Attributes().PutInt("container.pid", containerPidAttributeValue)
@@ -244,7 +250,7 @@ type eventContainerStop struct {
 	config EventConfig         // event config provided by user.
 }
 
-func (e *eventContainerStop) recordEvent(ctx context.Context, timestamp pcommon.Timestamp, containerLifetimeAttributeValue float64, containerOomKilledAttributeValue bool, options ...EventAttributeOption) {
+func (e *eventContainerStop) recordEvent(ctx context.Context, timestamp pcommon.Timestamp, containerLifetimeAttributeValue float64, options ...EventAttributeOption) {
 	if !e.config.Enabled {
 		return
 	}
@@ -257,7 +263,6 @@ func (e *eventContainerStop) recordEvent(ctx context.Context, timestamp pcommon.
 		dp.SetSpanID(pcommon.SpanID(span.SpanID()))
 	}
 	dp.Attributes().PutDouble("container.lifetime", containerLifetimeAttributeValue)
-	dp.Attributes().PutBool("container.oom_killed", containerOomKilledAttributeValue)
 
 	for _, op := range options {
 		op.apply(dp)
@@ -450,6 +455,6 @@ func (lb *LogsBuilder) RecordContainerStartEvent(ctx context.Context, timestamp 
 }
 
 // RecordContainerStopEvent adds a log record of container.stop event.
-func (lb *LogsBuilder) RecordContainerStopEvent(ctx context.Context, timestamp pcommon.Timestamp, containerLifetimeAttributeValue float64, containerOomKilledAttributeValue bool, options ...EventAttributeOption) {
-	lb.eventContainerStop.recordEvent(ctx, timestamp, containerLifetimeAttributeValue, containerOomKilledAttributeValue, options...)
+func (lb *LogsBuilder) RecordContainerStopEvent(ctx context.Context, timestamp pcommon.Timestamp, containerLifetimeAttributeValue float64, options ...EventAttributeOption) {
+	lb.eventContainerStop.recordEvent(ctx, timestamp, containerLifetimeAttributeValue, options...)
 }

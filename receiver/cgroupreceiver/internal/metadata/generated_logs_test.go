@@ -144,7 +144,7 @@ func TestLogsBuilder(t *testing.T) {
 			lb.RecordContainerStartEvent(ctx, timestamp, WithContainerPidEventAttribute(13))
 			defaultEventsCount++
 			allEventsCount++
-			lb.RecordContainerStopEvent(ctx, timestamp, 18.100000, true, WithContainerExitCodeEventAttribute(19), WithContainerExitSignalEventAttribute(21), WithContainerMemoryPeakEventAttribute(21), WithContainerCPUTimeEventAttribute(18.100000))
+			lb.RecordContainerStopEvent(ctx, timestamp, 18.100000, WithContainerExitCodeEventAttribute(19), WithContainerExitSignalEventAttribute(21), WithContainerMemoryPeakEventAttribute(21), WithContainerCPUTimeEventAttribute(18.100000), WithContainerOomKilledEventAttribute(true))
 
 			rb := lb.NewResourceBuilder()
 			rb.SetContainerID("container.id-val")
