@@ -6,6 +6,11 @@ source scripts/env.sh
 time=${1:-2s}
 grep -rlE '^func Fuzz' --include='*_test.go' internal receiver test | xargs -n 1 dirname | sort -u | while read -r dir; do
   grep -ohE '^func Fuzz[A-Za-z0-9_]*' "$dir"/*_test.go | sed 's/^func //' | sort -u | while read -r name; do
-    go test -run '^$' -fuzz "^$name\$" -fuzztime "$time" "./$dir" | tail -n 1
+    if out=$(go test -run '^$' -fuzz "^$name\$" -fuzztime "$time" "./$dir" 2>&1); then
+      echo "ok $dir $name: $(grep -oE 'execs: [0-9]+' <<<"$out" | tail -n 1)"
+    else
+      echo "$out"
+      exit 1
+    fi
   done
 done

@@ -25,11 +25,6 @@ export TALLYMAN_STATE=${TALLYMAN_STATE:-$PWD/.tallyman}
 export GOMEMLIMIT=${GOMEMLIMIT:-320MiB}
 mkdir -p "$TALLYMAN_STATE"
 
-echo "Starting bin/tallyman; state in $TALLYMAN_STATE. Stop it with Ctrl-C."
-bin/tallyman --config otelcol-config.yaml "$@" &
-agent=$!
-trap 'kill -TERM "$agent" 2>/dev/null || true' INT TERM
-
 # Ready when the health check answers; bash can ask without curl.
 ready() {
   exec 3<>/dev/tcp/127.0.0.1/13133 || return 1
@@ -38,6 +33,17 @@ ready() {
   exec 3>&-
   [ "$code" = 200 ]
 } 2>/dev/null
+
+if ready; then
+  echo "another agent answers on localhost:13133: stop it first (see docs/troubleshooting.md)" >&2
+  exit 1
+fi
+
+echo "Starting bin/tallyman; state in $TALLYMAN_STATE. Stop it with Ctrl-C."
+bin/tallyman --config otelcol-config.yaml "$@" &
+agent=$!
+trap 'kill -TERM "$agent" 2>/dev/null || true' INT TERM
+
 until ready; do
   kill -0 "$agent" 2>/dev/null || break
   read -rt 0.2 <> <(:) || true

@@ -88,8 +88,9 @@ is_static() { ! grep -qaE 'ld-linux[^ ]*\.so|ld-musl[^ ]*\.so' <(head -c 4096 "$
 engine_answers() {
   local socket=${DOCKER_HOST:-unix:///var/run/docker.sock}
   socket=${socket#unix://}
-  [[ -S $socket ]] && has curl &&
-    curl --silent --fail --max-time 2 --output /dev/null --unix-socket "$socket" http://docker/_ping
+  [[ -S $socket ]] || return 1
+  has curl || return 0 # a socket is there; who serves it cannot be asked
+  curl --silent --fail --max-time 2 --output /dev/null --unix-socket "$socket" http://docker/_ping
 }
 
 advise() {

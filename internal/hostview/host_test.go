@@ -37,7 +37,11 @@ type watch struct {
 
 func newWatch(t *testing.T) *watch {
 	t.Helper()
-	v := acquire(t)
+	return watchOn(t, acquire(t))
+}
+
+func watchOn(t *testing.T, v *hostview.View) *watch {
+	t.Helper()
 	s := v.Sampler(t.Name(), sampler.Settings{
 		Interval:     20 * time.Millisecond,
 		SlowInterval: 200 * time.Millisecond,

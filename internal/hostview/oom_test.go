@@ -11,6 +11,8 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
+	"github.com/tallymanhq/tallyman/internal/hostfs"
+	"github.com/tallymanhq/tallyman/internal/hostview"
 	"github.com/tallymanhq/tallyman/internal/hostview/sampler"
 	"github.com/tallymanhq/tallyman/internal/testkit"
 )
@@ -241,4 +243,104 @@ func wantKills(w *watch, id string, n uint64) error {
 		return fmt.Errorf("%d OOM kills counted, want %d", got, n)
 	}
 	return nil
+}
+
+// The same when the nested container goes before anybody has read its kill:
+// its engine removes the cgroup within milliseconds.
+func TestKillOfAVanishedNestedContainer(t *testing.T) {
+	w := newWatch(t)
+	outer, outerID := newContainer(t)
+	// Not in the container's own cgroup: v2 wants processes in leaves.
+	shell(t, outer.Child("init"), "sleep 1000")
+	innerID := newID(t)
+	nested := outer.Child("docker").Child(innerID)
+	w.until(w.isLive(innerID))
+	w.until(w.isLive(outerID))
+	limitMemory(nested, tenMiB)
+	testkit.NeedCommand(t, "busybox")
+	_ = testkit.Run(t, nested, "busybox", "tail", "/dev/zero").Wait()
+	nested.Remove()
+	w.until(func() error {
+		if _, ok := w.last(innerID, sampler.Stopped); !ok {
+			return errNotYet
+		}
+		return nil
+	})
+	for range 3 {
+		w.collect()
+	}
+	require.Zero(t, w.live[outerID].Events.OOMKill)
+	require.Nil(t, w.live[outerID].Degraded)
+}
+
+// Kills that come faster than they are judged are all judged.
+func TestKillsWithoutPause(t *testing.T) {
+	w := newWatch(t)
+	g, id := newContainer(t)
+	limitMemory(g, tenMiB)
+	shell(t, g, "while :; do "+hog+"; done")
+	w.until(func() error {
+		if n := w.live[id].Kills.Other; n < 20 {
+			return fmt.Errorf("%d of %d kills judged", n, w.live[id].Events.OOMKill)
+		}
+		return nil
+	})
+	kill, ok := w.last(id, sampler.OOMKilled)
+	require.True(t, ok)
+	require.True(t, kill.Survived)
+}
+
+// Two victims are two processes.
+func TestTwoVictimsAreTwoProcesses(t *testing.T) {
+	w := newWatch(t)
+	g, id := newContainer(t)
+	worker, feed := newWorker(t, applets(t, "tail"))
+	shell(t, g, worker+" &", worker+" &", "wait", "wait", "sleep 1000")
+	limitMemory(g, tenMiB)
+	w.until(func() error {
+		if w.live[id].Sample.Pids < 3 {
+			return errNotYet
+		}
+		return nil
+	})
+	w.collect()
+	feed()
+	w.until(func() error { return wantKills(w, id, 2) })
+	w.until(func() error {
+		if d := w.live[id].Degraded; d == nil || d.Count != 2 {
+			return fmt.Errorf("degraded: %+v", d)
+		}
+		return nil
+	})
+	pids := map[int]bool{}
+	for _, e := range w.events {
+		if e.Kind == sampler.OOMKilled && e.Target.ID == id && e.Victim.PID != 0 {
+			require.False(t, pids[e.Victim.PID], "process %d was killed twice", e.Victim.PID)
+			pids[e.Victim.PID] = true
+		}
+	}
+	require.Len(t, pids, 2)
+}
+
+// Without looking at processes a kill is an event all the same, of nobody.
+func TestKillWithProcessesOff(t *testing.T) {
+	testkit.NeedRoot(t)
+	v, err := hostview.Acquire(hostview.Options{Roots: hostfs.NewRoots("/"), ProcessStream: hostview.ProcessStreamOff})
+	require.NoError(t, err)
+	t.Cleanup(v.Release)
+	w := watchOn(t, v)
+	g, id := newContainer(t)
+	limitMemory(g, tenMiB)
+	shell(t, g, hog+" &", "wait", "sleep 1000")
+	w.until(func() error {
+		if _, ok := w.last(id, sampler.OOMKilled); !ok {
+			return errNotYet
+		}
+		return nil
+	})
+	kill, _ := w.last(id, sampler.OOMKilled)
+	require.Equal(t, sampler.Victim{}, kill.Victim)
+	require.False(t, kill.SurvivedKnown)
+	require.Equal(t, sampler.Kills{Unknown: 1}, w.live[id].Kills)
+	require.Nil(t, w.live[id].Degraded)
 }

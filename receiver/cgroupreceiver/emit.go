@@ -131,9 +131,8 @@ func (e *metricsEmitter) memory(at pcommon.Timestamp, t *sampler.Target, have cg
 	if have&cgroup.PartSwap != 0 {
 		e.mb.RecordContainerMemorySwapUsageDataPoint(at, int64(m.Swap))
 	}
-	const both = cgroup.PartMemory | cgroup.PartMemoryStat
-	if have&both == both {
-		e.mb.RecordContainerMemoryWorkingSetDataPoint(at, int64(t.Sample.WorkingSet()))
+	if t.HasWorkingSet {
+		e.mb.RecordContainerMemoryWorkingSetDataPoint(at, int64(t.WorkingSet))
 	}
 }
 
@@ -141,9 +140,8 @@ func (e *metricsEmitter) memoryLimits(at pcommon.Timestamp, t *sampler.Target, h
 	s, limits := &t.Sample, t.Effective
 	if limits.Memory != cgroup.Unlimited {
 		e.mb.RecordContainerMemoryLimitDataPoint(at, int64(limits.Memory))
-		const both = cgroup.PartMemory | cgroup.PartMemoryStat
-		if have&both == both {
-			e.mb.RecordContainerMemoryAvailableDataPoint(at, int64(limits.Memory)-int64(s.WorkingSet()))
+		if t.HasWorkingSet {
+			e.mb.RecordContainerMemoryAvailableDataPoint(at, max(0, int64(limits.Memory)-int64(t.WorkingSet)))
 		}
 		if have&cgroup.PartMemory != 0 && limits.Memory > 0 {
 			e.mb.RecordContainerMemoryUtilizationDataPoint(at, float64(s.Memory.Usage)/float64(limits.Memory))
@@ -216,9 +214,10 @@ func (e *metricsEmitter) pids(at pcommon.Timestamp, t *sampler.Target, have cgro
 
 // host emits what belongs to no container.
 func (e *metricsEmitter) host(at pcommon.Timestamp, p sampler.HostPressure) {
-	for class, n := range e.view.Index().Counts() {
-		if a, ok := metadata.MapAttributeCgroupClass[class.String()]; ok {
-			e.mb.RecordSystemCgroupCountDataPoint(at, int64(n), a)
+	counts := e.view.Index().Counts()
+	for name, attribute := range metadata.MapAttributeCgroupClass {
+		if class, err := container.ParseClass(name); err == nil {
+			e.mb.RecordSystemCgroupCountDataPoint(at, int64(counts[class]), attribute)
 		}
 	}
 	e.hostPressure(at, p)

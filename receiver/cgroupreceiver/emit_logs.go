@@ -72,7 +72,11 @@ func (e *logsEmitter) record(ctx context.Context, ev *sampler.Event) {
 	case sampler.Stopped:
 		e.lb.RecordContainerStopEvent(ctx, at, t.End.Sub(t.Start).Seconds(), stopOptions(t)...)
 	case sampler.OOMKilled:
-		e.lb.RecordContainerOomKillEvent(ctx, at, ev.Survived, victimOptions(v)...)
+		opts := victimOptions(v)
+		if ev.SurvivedKnown {
+			opts = append(opts, metadata.WithContainerSurvivedEventAttribute(ev.Survived))
+		}
+		e.lb.RecordContainerOomKillEvent(ctx, at, opts...)
 	case sampler.BecameDegraded:
 		e.lb.RecordContainerDegradedEvent(ctx, at, metadata.AttributeDegradedReasonOom, int64(ev.Count), processOptions(v)...)
 	case sampler.Recovered:

@@ -53,6 +53,8 @@ func fullTarget() *sampler.Target {
 		Effective:      cgroup.Limits{Memory: 1000, Swap: 100, Pids: 64, CPUQuota: 50 * time.Millisecond, CPUPeriod: 100 * time.Millisecond},
 		CPUs:           0.42,
 		HasCPUs:        true,
+		WorkingSet:     700,
+		HasWorkingSet:  true,
 		Kills:          sampler.Kills{Init: 1, Other: 2, Unknown: 3},
 		Degraded:       &sampler.Degradation{Reason: "oom"},
 		ProcessesKnown: true,
@@ -103,7 +105,7 @@ func TestNothingIsMadeUp(t *testing.T) {
 	target := fullTarget()
 	target.Sample.Have = cgroup.PartMemory
 	target.Effective = cgroup.NoLimits()
-	target.HasCPUs, target.ProcessesKnown, target.Filesystem = false, false, sampler.Filesystem{}
+	target.HasCPUs, target.ProcessesKnown, target.HasWorkingSet, target.Filesystem = false, false, false, sampler.Filesystem{}
 	e.target(pcommon.NewTimestampFromTime(epoch), target, target.Sample.Have)
 	got := e.mb.Emit()
 	var names []string
@@ -138,7 +140,7 @@ func TestLogsOfAllEvents(t *testing.T) {
 	out := plog.NewLogs()
 	for _, ev := range []sampler.Event{
 		{Kind: sampler.Started, At: target.Start, Target: target},
-		{Kind: sampler.OOMKilled, At: epoch, Target: target, Victim: victim, Survived: true},
+		{Kind: sampler.OOMKilled, At: epoch, Target: target, Victim: victim, Survived: true, SurvivedKnown: true},
 		{Kind: sampler.BecameDegraded, At: epoch, Target: target, Victim: victim, Count: 1},
 		{Kind: sampler.Recovered, At: epoch, Target: target, Victim: victim, Duration: 90 * time.Second},
 		{Kind: sampler.Stopped, At: epoch, Target: target},

@@ -27,6 +27,9 @@ type options struct {
 	verbose  bool          // show the kernel's boot messages
 }
 
+// exitAbsent tells scripts apart that a host's apt does not have the kernel from tests that did not pass.
+const exitAbsent = 4
+
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -40,6 +43,9 @@ func main() {
 	if err != nil {
 		fmt.Fprintf(os.Stderr, "vm: %v\n", err)
 		stop()
+		if errors.Is(err, errKernelAbsent) {
+			os.Exit(exitAbsent)
+		}
 		os.Exit(1)
 	}
 }

@@ -26,8 +26,9 @@ type Event struct {
 	// Victim is the killed process of OOMKilled, BecameDegraded and
 	// Recovered; zero fields are unknown.
 	Victim Victim
-	// Survived: the first process lived on (OOMKilled).
-	Survived bool
+	// Survived: the first process lived on (OOMKilled); meaningful only if
+	// SurvivedKnown.
+	Survived, SurvivedKnown bool
 	// Count is the number of processes killed (BecameDegraded).
 	Count int
 	// Duration is how long it was degraded (Recovered).

@@ -10,26 +10,40 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestParseUpperDir(t *testing.T) {
-	f := func(mountinfo, want string) {
+func TestParseRootMount(t *testing.T) {
+	f := func(mountinfo, kind, upper string) {
 		t.Helper()
-		require.Equal(t, want, parseUpperDir(mountinfo))
+		gotKind, gotUpper := parseRootMount(mountinfo)
+		require.Equal(t, kind, gotKind)
+		require.Equal(t, upper, gotUpper)
 	}
 	const overlay = "701 561 0:93 / %s rw,relatime - overlay overlay rw,lowerdir=/l1:/l2,upperdir=/var/lib/docker/overlay2/x/diff,workdir=/w\n"
-	f(fmt.Sprintf(overlay, "/"), "/var/lib/docker/overlay2/x/diff")
-	f(fmt.Sprintf(overlay, "/mnt"), "")
-	f("22 1 8:1 / / rw - ext4 /dev/sda1 rw\n", "")
-	f("", "")
-	f(" - overlay upperdir=/x", "")
+	const disk = "22 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw\n"
+	f(fmt.Sprintf(overlay, "/"), "overlay", "/var/lib/docker/overlay2/x/diff")
+	f(fmt.Sprintf(overlay, "/mnt"), "", "")
+	f(disk, "ext4", "")
+	f(disk+fmt.Sprintf(overlay, "/"), "overlay", "/var/lib/docker/overlay2/x/diff")
+	f(fmt.Sprintf(overlay, "/")+disk, "ext4", "")
+	f("30 1 0:50 / / rw - fuse.fuse-overlayfs fuse-overlayfs rw,user_id=0\n", "fuse.fuse-overlayfs", "")
+	f("", "", "")
+	f(" - overlay upperdir=/x", "", "")
 }
 
-func FuzzParseUpperDir(f *testing.F) {
+// Asking a file system that somebody serves may wait for ever.
+func TestServedFileSystemsAreNotAsked(t *testing.T) {
+	for _, kind := range []string{"nfs4", "cifs", "fuse.fuse-overlayfs", "9p", "ceph", ""} {
+		require.False(t, isLocal(kind), kind)
+	}
+	require.True(t, isLocal("overlay"))
+}
+
+func FuzzParseRootMount(f *testing.F) {
 	f.Add("701 561 0:93 / / rw,relatime - overlay overlay rw,upperdir=/a,workdir=/w\n")
 	f.Add("a b c d / - overlay upperdir=")
 	f.Fuzz(func(t *testing.T, text string) {
-		dir := parseUpperDir(text)
-		if !strings.Contains(text, "upperdir="+dir) && dir != "" {
-			t.Fatalf("%q is not an option of %q", dir, text)
+		kind, upper := parseRootMount(text)
+		if !strings.Contains(text, kind) || (upper != "" && !strings.Contains(text, "upperdir="+upper)) {
+			t.Fatalf("%q, %q are not in %q", kind, upper, text)
 		}
 	})
 }
@@ -55,7 +69,7 @@ func TestLayerUsage(t *testing.T) {
 
 func TestLayerUsageIsBounded(t *testing.T) {
 	dir := t.TempDir()
-	for i := range 100 {
+	for i := range 101 {
 		if err := os.Mkdir(filepath.Join(dir, fmt.Sprint(i)), 0o700); err != nil {
 			t.Fatal(err)
 		}

@@ -41,6 +41,7 @@ func (s *Sampler) Subscribe() *Consumer {
 func (c *Consumer) Close() {
 	c.sampler.mu.Lock()
 	defer c.sampler.mu.Unlock()
+	c.sampler.stats.DroppedEvents += c.queue.dropped
 	delete(c.sampler.consumers, c)
 }
 
@@ -74,7 +75,7 @@ func (s *Sampler) pass(now time.Time) {
 		s.announce(t)
 	}
 	if s.settings.LayerUsage {
-		s.layers.next(s.order, now)
+		s.walkLayer(now)
 	}
 	s.limits.sweep(now)
 }
@@ -96,7 +97,7 @@ func (s *Sampler) read(t *Target, now time.Time) {
 	}
 	t.At = now
 	if t.Sample.Has(cgroup.PartCPUTime) {
-		t.measureCPUs(now)
+		t.measureCPUs(s.now(), s.settings.Interval/2)
 	}
 	s.readEvents(t)
 	s.watchProcesses(t, now, slow)
@@ -104,15 +105,22 @@ func (s *Sampler) read(t *Target, now time.Time) {
 		return
 	}
 	t.slowAt = now
+	if t.Sample.Has(cgroup.PartMemory | cgroup.PartMemoryStat) {
+		t.WorkingSet, t.HasWorkingSet = t.Sample.WorkingSet(), true
+	}
 	s.scratch, t.Effective = s.limits.effective(t, now, s.scratch)
 	s.readFilesystem(t)
 }
 
 // measureCPUs turns the growth of the CPU time into a number of processors.
-func (t *Target) measureCPUs(now time.Time) {
+// Two readings closer than least say nothing: the first is taken when the
+// container appears, which may be just before a pass.
+func (t *Target) measureCPUs(now time.Time, least time.Duration) {
 	elapsed := now.Sub(t.usageAt)
-	grown := t.Sample.CPU.Usage - t.usage
-	if !t.usageAt.IsZero() && elapsed > 0 && grown >= 0 {
+	if !t.usageAt.IsZero() && elapsed < least {
+		return
+	}
+	if grown := t.Sample.CPU.Usage - t.usage; !t.usageAt.IsZero() && elapsed > 0 && grown >= 0 {
 		t.CPUs, t.HasCPUs = float64(grown)/float64(elapsed), true
 	}
 	t.usage, t.usageAt = t.Sample.CPU.Usage, now

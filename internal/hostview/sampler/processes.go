@@ -20,6 +20,8 @@ type processes struct {
 	// new process is about to exec, and on v1 enters one hierarchy after the
 	// other, so a change is looked at again.
 	settled bool
+	// overflowed: more processes than are remembered were there once.
+	overflowed bool
 	// tasks is Sample.Pids at the last look: while it stays the same, the
 	// processes are most likely the same too.
 	tasks uint64
@@ -36,7 +38,9 @@ type process struct {
 	child bool
 	// fresh: it was new at the last look and is read once more at the next.
 	fresh bool
-	look  time.Time // the last look that saw it
+	// placed: whether it is a child is decided and stays so.
+	placed bool
+	look   time.Time // the last look that saw it
 }
 
 // watchProcesses looks at the container's processes when there is a reason
@@ -48,8 +52,9 @@ func (s *Sampler) watchProcesses(t *Target, now time.Time, slow bool) {
 	}
 	p := &t.processes
 	if !s.settings.Processes {
-		// The start of a container that was there before us needs one look.
-		if t.Initial && p.init == nil {
+		// The start of a container that was there before us, or was found
+		// late, needs one look.
+		if p.init == nil {
 			s.look(t, now, false)
 		}
 		return
@@ -65,13 +70,17 @@ func (s *Sampler) watchProcesses(t *Target, now time.Time, slow bool) {
 // only if renew is set.
 func (s *Sampler) look(t *Target, now time.Time, renew bool) {
 	p := &t.processes
+	pids, err := s.pids(t)
+	if err != nil {
+		return // gone, or not to be read: not the same as empty
+	}
 	if p.known == nil {
 		p.known = map[int]*process{}
 	}
 	p.settled = p.tasks == t.Sample.Pids && (len(p.known) > 0 || p.tasks == 0)
 	p.before, p.lookedAt, p.tasks = p.lookedAt, now, t.Sample.Pids
 	p.gone, p.goneBefore = nil, p.gone
-	for _, pid := range s.pids(t) {
+	for _, pid := range pids {
 		if !s.see(p, pid, renew) {
 			continue
 		}
@@ -84,27 +93,39 @@ func (s *Sampler) look(t *Target, now time.Time, renew bool) {
 		}
 	}
 	s.findInit(t, now)
+	for _, known := range p.known {
+		// Later its parent may have gone and left it to the first process.
+		if known.fresh || !known.placed {
+			known.child, known.placed = p.descends(known), !known.fresh
+		}
+	}
 	p.gone = slices.DeleteFunc(p.gone, p.isHelper)
 	p.goneBefore = slices.DeleteFunc(p.goneBefore, p.isHelper)
 	for _, known := range p.known {
-		known.child = known.child || p.descends(known)
 		p.settled = p.settled && !known.fresh
 	}
 	p.settled = p.settled && len(p.gone) == 0
 }
 
 // pids lists the processes of the container's cgroup and those inside it.
-func (s *Sampler) pids(t *Target) []int {
+func (s *Sampler) pids(t *Target) ([]int, error) {
 	pids, err := s.proc.Pids(s.host.ProcsFile(t.Path), nil)
 	if err != nil {
-		return nil
+		return nil, err
 	}
 	for inner := range t.inner {
 		if more, err := s.proc.Pids(s.host.ProcsFile(inner), pids); err == nil {
 			pids = more
 		}
 	}
-	return pids
+	return pids, nil
+}
+
+// takeGone hands over who has left, once.
+func (p *processes) takeGone() []*process {
+	gone := p.gone
+	p.gone = nil
+	return gone
 }
 
 // see reads a process that is new, or again if renew is set. It reports
@@ -113,6 +134,13 @@ func (s *Sampler) see(p *processes, pid int, renew bool) bool {
 	known := p.known[pid]
 	if known != nil && !renew && !known.fresh {
 		return true
+	}
+	if known == nil && len(p.known) >= processMax {
+		if !p.overflowed {
+			p.overflowed = true
+			s.stats.DroppedProcesses++
+		}
+		return false
 	}
 	stat, err := s.proc.Stat(pid)
 	if err != nil {
@@ -126,10 +154,6 @@ func (s *Sampler) see(p *processes, pid int, renew bool) bool {
 		return !stat.Ended
 	}
 	if stat.Ended {
-		return false
-	}
-	if len(p.known) >= processMax {
-		s.stats.DroppedProcesses++
 		return false
 	}
 	vpid, err := s.proc.VPID(pid)
@@ -149,7 +173,7 @@ func (s *Sampler) findInit(t *Target, now time.Time) {
 	}
 	p.init = nil
 	for _, known := range p.known {
-		known.child = false
+		known.child, known.placed = false, false
 	}
 	for _, known := range p.known {
 		if known.vpid == 1 {
@@ -164,7 +188,7 @@ func (s *Sampler) findInit(t *Target, now time.Time) {
 		return
 	}
 	t.InitPID = p.init.PID
-	if started := s.proc.StartTime(p.init.Start); t.Initial && started.Before(t.Start) {
+	if started := s.proc.StartTime(p.init.Start); started.Before(t.Start) {
 		t.Start = started
 	}
 }

@@ -5,6 +5,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/tallymanhq/tallyman/internal/cgroup"
 	"github.com/tallymanhq/tallyman/internal/container"
 	"github.com/tallymanhq/tallyman/internal/hostfs"
@@ -59,7 +61,7 @@ func New(o Options) *Sampler {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	budget := hostfs.NewBudget(o.Settings.MaxOpenFiles)
+	budget := hostfs.NewBudget(affordable(o.Settings.MaxOpenFiles))
 	return &Sampler{
 		settings:  o.Settings,
 		roots:     o.Roots,
@@ -71,8 +73,17 @@ func New(o Options) *Sampler {
 		limits:    newAncestors(o.Host),
 		proc:      procstream.NewReader(o.Roots),
 		pressure:  newHostPressure(o.Roots, budget),
-		layers:    newLayerWalker(o.Roots),
+		layers:    newLayerWalker(),
 	}
+}
+
+// affordable leaves half of the process' descriptors to everybody else.
+func affordable(wanted int) int {
+	var limit unix.Rlimit
+	if unix.Getrlimit(unix.RLIMIT_NOFILE, &limit) != nil {
+		return wanted
+	}
+	return int(min(uint64(max(wanted, 0)), limit.Cur/2))
 }
 
 // Appeared tells of a new cgroup directory, in the order of discovery.
@@ -130,7 +141,9 @@ func (s *Sampler) end(t *Target, at time.Time) {
 	s.settleOnEnd(t)
 	s.closeTarget(t)
 	s.announce(t)
-	s.emit(Event{Kind: Stopped, At: at, Target: t})
+	if t.IsContainer() {
+		s.emit(Event{Kind: Stopped, At: at, Target: t})
+	}
 	for c := range s.consumers {
 		c.queue.addEnded(t)
 	}
@@ -148,7 +161,7 @@ func (s *Sampler) closeTarget(t *Target) {
 // announce sends the start event of a container whose start was seen. It is
 // sent with the pass after the creation, when the first process is there.
 func (s *Sampler) announce(t *Target) {
-	if t.announced {
+	if t.announced || !t.IsContainer() {
 		return
 	}
 	t.announced = true

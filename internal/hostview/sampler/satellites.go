@@ -26,7 +26,7 @@ type retired struct {
 // addInner is for a directory inside a container.
 func (s *Sampler) addInner(c container.Cgroup) {
 	t := s.targets[c.Root]
-	if t == nil {
+	if t == nil || !t.IsContainer() {
 		return
 	}
 	if len(t.inner) >= satelliteMax {
@@ -81,6 +81,7 @@ func (s *Sampler) retireSatellite(cgroupPath string) {
 	}
 	if sat.nested {
 		t.retired.nested = plus(t.retired.nested, sat.sample.Events)
+		t.nestedGone = true
 	} else {
 		t.retired.inner = plus(t.retired.inner, sat.sample.Events)
 	}
@@ -100,9 +101,21 @@ func (s *Sampler) readEvents(t *Target) {
 		}
 		if sat.nested {
 			own = minus(own, sat.sample.Events)
+			if err != nil && sat.sample.Known != 0 {
+				t.nestedGone, sat.sample.Known = true, 0
+			}
 		}
 	}
-	t.Events = highest(t.Events, minus(own, t.retired.nested))
+	own = minus(own, t.retired.nested)
+	if t.nestedGone {
+		// The last counts of a nested container are not known: one that was
+		// OOM-killed goes before they can be read. So what cannot be
+		// explained in this pass is taken for its.
+		t.retired.nested = plus(t.retired.nested, minus(own, t.Events))
+		t.nestedGone = false
+		return
+	}
+	t.Events = highest(t.Events, own)
 }
 
 // combine applies f to each pair of counters.

@@ -28,6 +28,10 @@ type Target struct {
 	// false before the second one.
 	CPUs    float64
 	HasCPUs bool
+	// WorkingSet is usage less inactive file pages, both as of the last read
+	// of memory.stat; valid if HasWorkingSet.
+	WorkingSet    uint64
+	HasWorkingSet bool
 	// Kills are the OOM kills by who the victim was.
 	Kills Kills
 	// Degraded is set while the container runs on without what was killed.
@@ -47,6 +51,8 @@ type Target struct {
 	inner      map[string]struct{} // cgroup paths inside the container
 	satellites map[string]*satellite
 	retired    retired
+	nestedGone bool // a nested container has gone since the last read
+	localFS    bool // the root's file system may be asked for its size
 	processes  processes
 	verdict    verdict
 	announced  bool // the start event was sent
@@ -71,9 +77,11 @@ func (k Kills) Total() uint64 { return k.Init + k.Other + k.Unknown }
 type Degradation struct {
 	Reason     string // oom
 	Since      time.Time
-	Executable string // command name of the victim, "" if unknown
-	PID        int    // of the victim, 0 if unknown
-	Count      int    // processes killed
+	Executable string // command name of the first victim, "" if unknown
+	PID        int    // of the first victim, 0 if unknown
+	Count      int    // processes killed and not replaced
+
+	losses []loss
 }
 
 // Filesystem is in bytes. Zero Capacity means unknown.

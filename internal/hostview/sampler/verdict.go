@@ -39,8 +39,12 @@ type pending struct {
 // each). Freeing its memory takes longer, but it counts as ended by then.
 const confirmAfter = 500 * time.Millisecond
 
-// killEventsMax bounds the events of one judgement; Count in the degraded
-// event holds the whole number.
+// giveUpAfter is how long the end of a container whose first process has gone
+// is waited for: an engine removes its cgroup within seconds.
+const giveUpAfter = 30 * time.Second
+
+// killEventsMax bounds the events of one judgement; the rest is counted as
+// dropped.
 const killEventsMax = 64
 
 // judge looks at what the pass has read.
@@ -55,21 +59,29 @@ func (s *Sampler) judge(t *Target, now time.Time) {
 	grown := t.Events.OOMKill - v.seenKills
 	v.seenKills = t.Events.OOMKill
 	if !t.ProcessesKnown {
-		t.Kills.Unknown += grown
+		s.reportUnknown(t, now, grown)
 		return
+	}
+	if v.pending != nil && grown == 0 {
+		v.pending.addLeft(t.processes.takeGone())
+	}
+	// Who left in a pass with a new kill belongs to that one.
+	if v.pending != nil && now.Sub(v.pending.at) >= confirmAfter {
+		s.settle(t, now)
 	}
 	if grown > 0 {
 		s.note(t, now, grown)
-		return
-	}
-	if v.pending != nil {
-		v.pending.left = append(v.pending.left, t.processes.gone...)
-		if now.Sub(v.pending.at) >= confirmAfter {
-			s.settle(t)
-		}
 	}
 	if t.Degraded != nil && v.pending == nil {
 		s.checkRecovery(t, now)
+	}
+}
+
+// reportUnknown is for containers whose processes are not looked at.
+func (s *Sampler) reportUnknown(t *Target, now time.Time, kills uint64) {
+	t.Kills.Unknown += kills
+	if kills > 0 && t.IsContainer() {
+		s.emitKills(t, &pending{at: now, kills: kills}, Event{})
 	}
 }
 
@@ -77,12 +89,26 @@ func (s *Sampler) judge(t *Target, now time.Time) {
 func (s *Sampler) note(t *Target, now time.Time, kills uint64) {
 	v, p := &t.verdict, &t.processes
 	if v.pending == nil {
-		v.pending = &pending{since: p.before, young: t.Start.Add(s.settings.Interval).After(p.before)}
+		v.pending = &pending{
+			since: p.before,
+			at:    now,
+			young: t.Start.Add(s.settings.Interval).After(p.before),
+		}
 	}
-	v.pending.at = now
 	v.pending.kills += kills
-	v.pending.early = append(v.pending.early, p.goneBefore...)
-	v.pending.left = append(v.pending.left, p.gone...)
+	v.pending.early = bounded(append(v.pending.early, p.goneBefore...))
+	p.goneBefore = nil
+	v.pending.addLeft(p.takeGone())
+}
+
+func (p *pending) addLeft(gone []*process) { p.left = bounded(append(p.left, gone...)) }
+
+// bounded keeps the largest, who are the likely victims.
+func bounded(list []*process) []*process {
+	if len(list) <= processMax {
+		return list
+	}
+	return largest(list, processMax/2)
 }
 
 // identify picks the victims: of those that left after the kill was counted
@@ -104,88 +130,21 @@ func largest(list []*process, n uint64) []*process {
 }
 
 // settle decides on a pending kill whose confirmation is due.
-func (s *Sampler) settle(t *Target) {
+func (s *Sampler) settle(t *Target, now time.Time) {
 	p := t.verdict.pending
 	if !s.initLives(t) {
-		return // the container is ending; settleOnEnd says the rest
+		// The container is ending, and its end settles the rest; unless its
+		// cgroup outlives its first process.
+		if now.Sub(p.at) >= giveUpAfter {
+			s.settleOnEnd(t)
+		}
+		return
 	}
 	t.verdict.pending = nil
 	p.identify()
 	t.Kills.Other += p.kills
-	s.emitKills(t, p, func(v *Victim) { v.InitKnown = true }, true)
-	if s.tookPlace(t, p) || !p.matters() {
-		return
-	}
-	d := &Degradation{Reason: "oom", Since: p.at, Count: int(p.kills)}
-	for _, lost := range p.lost {
-		if lost.child {
-			d.Executable, d.PID = lost.Comm, lost.PID
-			break
-		}
-	}
-	if t.Degraded != nil {
-		d.Since = t.Degraded.Since
-		d.Count += t.Degraded.Count
-	}
-	t.Degraded = d
-	s.emit(Event{Kind: BecameDegraded, At: p.at, Target: t, Victim: Victim{PID: d.PID, Executable: d.Executable}, Count: d.Count})
-}
-
-// matters: a victim descended from the first process, or may have. Exec
-// sessions that were seen do not matter.
-func (p *pending) matters() bool {
-	if p.kills > uint64(len(p.lost)) {
-		return true
-	}
-	return slices.ContainsFunc(p.lost, func(l *process) bool { return l.child })
-}
-
-// startUp is how long a first process is given to start its children. One of a
-// container that was never looked at in peace that starts later is taken for a
-// replacement: a missed alarm is better than one that nothing ends.
-const startUp = 100 * time.Millisecond
-
-// tookPlace reports whether a new process stands in for what was lost: one
-// with the victim's name or, for an unknown victim, any.
-func (s *Sampler) tookPlace(t *Target, p *pending) bool {
-	since := p.since
-	if init := t.processes.init; p.young && init != nil {
-		since = s.proc.StartTime(init.Start).Add(startUp)
-	}
-	if len(p.lost) == 0 {
-		return s.startedSince(t, since, "")
-	}
-	for _, lost := range p.lost {
-		if lost.child && !s.startedSince(t, p.since, lost.Comm) {
-			return false
-		}
-	}
-	return true
-}
-
-// startedSince reports whether a descendant of the first process with this
-// name ("" is any) started after a moment and still runs.
-func (s *Sampler) startedSince(t *Target, since time.Time, name string) bool {
-	ticks := s.proc.Ticks(since)
-	for _, p := range t.processes.known {
-		if p.child && p.Start > ticks && (name == "" || p.Comm == name) {
-			return true
-		}
-	}
-	return false
-}
-
-func (s *Sampler) checkRecovery(t *Target, now time.Time) {
-	d := t.Degraded
-	if !s.startedSince(t, d.Since, d.Executable) {
-		return
-	}
-	t.Degraded = nil
-	s.emit(Event{
-		Kind: Recovered, At: now, Target: t,
-		Victim:   Victim{Executable: d.Executable},
-		Duration: now.Sub(d.Since),
-	})
+	s.emitKills(t, p, Event{Survived: true, SurvivedKnown: true, Victim: Victim{InitKnown: true}})
+	s.degrade(t, p)
 }
 
 // settleOnEnd decides on a kill that nobody survived. The end of the first
@@ -198,7 +157,7 @@ func (s *Sampler) settleOnEnd(t *Target) {
 		return
 	}
 	t.verdict.pending = nil
-	p.left = append(p.left, t.processes.gone...)
+	p.addLeft(t.processes.takeGone())
 	for _, known := range t.processes.known {
 		p.left = append(p.left, known)
 	}
@@ -210,17 +169,21 @@ func (s *Sampler) settleOnEnd(t *Target) {
 	} else {
 		t.Kills.Unknown += p.kills
 	}
-	s.emitKills(t, p, func(v *Victim) { v.Init, v.InitKnown = certain, certain }, false)
+	s.emitKills(t, p, Event{SurvivedKnown: true, Victim: Victim{Init: certain, InitKnown: certain}})
 }
 
-func (s *Sampler) emitKills(t *Target, p *pending, mark func(*Victim), survived bool) {
+// emitKills sends one event per kill. like has what they have in common.
+func (s *Sampler) emitKills(t *Target, p *pending, like Event) {
 	for i := range min(p.kills, killEventsMax) {
-		var v Victim
+		e := like
+		e.Kind, e.At, e.Target = OOMKilled, p.at, t
 		if i < uint64(len(p.lost)) {
 			l := p.lost[i]
-			v = Victim{PID: l.PID, VPID: l.vpid, Executable: l.Comm, RSS: l.RSS}
+			e.Victim.PID, e.Victim.VPID, e.Victim.Executable, e.Victim.RSS = l.PID, l.vpid, l.Comm, l.RSS
 		}
-		mark(&v)
-		s.emit(Event{Kind: OOMKilled, At: p.at, Target: t, Victim: v, Survived: survived})
+		s.emit(e)
+	}
+	if p.kills > killEventsMax {
+		s.stats.DroppedEvents += p.kills - killEventsMax
 	}
 }

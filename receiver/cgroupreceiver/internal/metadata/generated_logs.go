@@ -59,6 +59,12 @@ func WithContainerPidEventAttribute(containerPidAttributeValue int64) EventAttri
 	})
 }
 
+func WithContainerSurvivedEventAttribute(containerSurvivedAttributeValue bool) EventAttributeOption {
+	return eventAttributeOptionFunc(func(dp plog.LogRecord) {
+		dp.Attributes().PutBool("container.survived", containerSurvivedAttributeValue)
+	})
+}
+
 func WithOomVictimInitEventAttribute(oomVictimInitAttributeValue bool) EventAttributeOption {
 	return eventAttributeOptionFunc(func(dp plog.LogRecord) {
 		dp.Attributes().PutBool("oom.victim.init", oomVictimInitAttributeValue)
@@ -134,7 +140,7 @@ type eventContainerOomKill struct {
 	config EventConfig         // event config provided by user.
 }
 
-func (e *eventContainerOomKill) recordEvent(ctx context.Context, timestamp pcommon.Timestamp, containerSurvivedAttributeValue bool, options ...EventAttributeOption) {
+func (e *eventContainerOomKill) recordEvent(ctx context.Context, timestamp pcommon.Timestamp, options ...EventAttributeOption) {
 	if !e.config.Enabled {
 		return
 	}
@@ -146,7 +152,6 @@ func (e *eventContainerOomKill) recordEvent(ctx context.Context, timestamp pcomm
 		dp.SetTraceID(pcommon.TraceID(span.TraceID()))
 		dp.SetSpanID(pcommon.SpanID(span.SpanID()))
 	}
-	dp.Attributes().PutBool("container.survived", containerSurvivedAttributeValue)
 
 	for _, op := range options {
 		op.apply(dp)
@@ -440,8 +445,8 @@ func (lb *LogsBuilder) RecordContainerDegradedEvent(ctx context.Context, timesta
 }
 
 // RecordContainerOomKillEvent adds a log record of container.oom_kill event.
-func (lb *LogsBuilder) RecordContainerOomKillEvent(ctx context.Context, timestamp pcommon.Timestamp, containerSurvivedAttributeValue bool, options ...EventAttributeOption) {
-	lb.eventContainerOomKill.recordEvent(ctx, timestamp, containerSurvivedAttributeValue, options...)
+func (lb *LogsBuilder) RecordContainerOomKillEvent(ctx context.Context, timestamp pcommon.Timestamp, options ...EventAttributeOption) {
+	lb.eventContainerOomKill.recordEvent(ctx, timestamp, options...)
 }
 
 // RecordContainerRecoveredEvent adds a log record of container.recovered event.

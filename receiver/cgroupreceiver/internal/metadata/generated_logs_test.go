@@ -135,7 +135,7 @@ func TestLogsBuilder(t *testing.T) {
 			lb.RecordContainerDegradedEvent(ctx, timestamp, AttributeDegradedReasonOom, 5, WithProcessExecutableNameEventAttribute("process.executable.name-val"), WithProcessPidEventAttribute(11))
 			defaultEventsCount++
 			allEventsCount++
-			lb.RecordContainerOomKillEvent(ctx, timestamp, true, WithProcessPidEventAttribute(11), WithProcessVpidEventAttribute(12), WithProcessExecutableNameEventAttribute("process.executable.name-val"), WithOomVictimInitEventAttribute(false), WithProcessMemoryRssEventAttribute(18))
+			lb.RecordContainerOomKillEvent(ctx, timestamp, WithProcessPidEventAttribute(11), WithProcessVpidEventAttribute(12), WithProcessExecutableNameEventAttribute("process.executable.name-val"), WithOomVictimInitEventAttribute(false), WithContainerSurvivedEventAttribute(true), WithProcessMemoryRssEventAttribute(18))
 			defaultEventsCount++
 			allEventsCount++
 			lb.RecordContainerRecoveredEvent(ctx, timestamp, 17.100000, WithProcessExecutableNameEventAttribute("process.executable.name-val"))
