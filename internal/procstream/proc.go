@@ -206,6 +206,38 @@ func parseVPID(b []byte) (int, error) {
 	return 0, nil
 }
 
+// KillPending reports whether a process has been sent SIGKILL and has not
+// acted on it yet: one that waits for a processor, or in the kernel.
+func (r *Reader) KillPending(pid int) (bool, error) {
+	b, err := hostfs.ReadFile(r.file(pid, "status"), r.buf)
+	r.buf = b
+	if err != nil {
+		return false, err
+	}
+	return parseKillPending(b)
+}
+
+// sigkillBit is SIGKILL in a signal mask.
+const sigkillBit = 1 << (9 - 1)
+
+// parseKillPending reads the lines "SigPnd:\t0000000000000100" (this thread)
+// and "ShdPnd:" (the whole process), masks in hexadecimal.
+func parseKillPending(b []byte) (bool, error) {
+	pending := false
+	for line := range bytes.Lines(b) {
+		key, value, _ := bytes.Cut(line, []byte(":"))
+		if name := string(key); name != "SigPnd" && name != "ShdPnd" {
+			continue
+		}
+		mask, err := strconv.ParseUint(string(bytes.TrimSpace(value)), 16, 64)
+		if err != nil {
+			return false, malformed("status", line)
+		}
+		pending = pending || mask&sigkillBit != 0
+	}
+	return pending, nil
+}
+
 func malformed(what string, b []byte) error {
 	return fmt.Errorf("%s %q: %w", what, b[:min(len(b), 64)], ErrMalformed)
 }

@@ -40,6 +40,8 @@ type process struct {
 	fresh bool
 	// placed: whether it is a child is decided and stays so.
 	placed bool
+	// victim: an OOM kill is put down to it.
+	victim bool
 	look   time.Time // the last look that saw it
 }
 
@@ -241,5 +243,9 @@ func (s *Sampler) initLives(t *Target) bool {
 		return false
 	}
 	stat, err := s.proc.Stat(init.PID)
-	return err == nil && stat.Start == init.Start && !stat.Ended
+	if err != nil || stat.Start != init.Start || stat.Ended {
+		return false
+	}
+	killed, err := s.proc.KillPending(init.PID)
+	return err == nil && !killed
 }

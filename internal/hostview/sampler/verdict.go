@@ -19,9 +19,10 @@ type verdict struct {
 }
 
 type pending struct {
-	// The kills happened between since and at.
-	since, at time.Time
-	kills     uint64
+	// The first kill was counted at at and happened after since; the last one
+	// was counted at last.
+	since, at, last time.Time
+	kills           uint64
 	// left are the processes that went about that time: before the kill was
 	// counted (early), or after.
 	early, left []*process
@@ -38,6 +39,9 @@ type pending struct {
 // 166 ms under a CPU quota of 1 % (2 GiB victims on Linux 6.18, five runs
 // each). Freeing its memory takes longer, but it counts as ended by then.
 const confirmAfter = 500 * time.Millisecond
+
+// confirmAtLast bounds the wait where kills do not stop.
+const confirmAtLast = 3 * time.Second
 
 // giveUpAfter is how long the end of a container whose first process has gone
 // is waited for: an engine removes its cgroup within seconds.
@@ -62,15 +66,8 @@ func (s *Sampler) judge(t *Target, now time.Time) {
 		s.reportUnknown(t, now, grown)
 		return
 	}
-	if v.pending != nil && grown == 0 {
-		v.pending.addLeft(t.processes.takeGone())
-	}
-	// Who left in a pass with a new kill belongs to that one.
-	if v.pending != nil && now.Sub(v.pending.at) >= confirmAfter {
-		s.settle(t, now)
-	}
-	if grown > 0 {
-		s.note(t, now, grown)
+	if v.pending != nil || grown > 0 {
+		s.weigh(t, now, grown)
 	}
 	if t.Degraded != nil && v.pending == nil {
 		s.checkRecovery(t, now)
@@ -85,23 +82,65 @@ func (s *Sampler) reportUnknown(t *Target, now time.Time, kills uint64) {
 	}
 }
 
-// note remembers a kill and who left at that time.
-func (s *Sampler) note(t *Target, now time.Time, kills uint64) {
-	v, p := &t.verdict, &t.processes
-	if v.pending == nil {
-		v.pending = &pending{
-			since: p.before,
-			at:    now,
-			young: t.Start.Add(s.settings.Interval).After(p.before),
+// weigh settles what is due and notes what is new. Who has left since the last
+// pass may be a victim of either: whom the old kill does not take is left to
+// the new one.
+func (s *Sampler) weigh(t *Target, now time.Time, kills uint64) {
+	v, gone := &t.verdict, t.processes.takeGone()
+	if p := v.pending; p != nil {
+		p.addLeft(gone)
+		if s.due(t, now) {
+			s.settle(t, now)
+			gone = slices.DeleteFunc(gone, func(g *process) bool { return g.victim })
 		}
 	}
+	if kills == 0 {
+		return
+	}
+	if v.pending == nil {
+		v.pending = &pending{
+			since: t.processes.before,
+			at:    now,
+			early: bounded(t.processes.goneBefore),
+			left:  bounded(gone),
+			young: t.Start.Add(s.settings.Interval).After(t.processes.before),
+		}
+		t.processes.goneBefore = nil
+	}
 	v.pending.kills += kills
-	v.pending.early = bounded(append(v.pending.early, p.goneBefore...))
-	p.goneBefore = nil
-	v.pending.addLeft(p.takeGone())
+	v.pending.last = now
 }
 
-func (p *pending) addLeft(gone []*process) { p.left = bounded(append(p.left, gone...)) }
+// due reports whether the pending kill can be settled: its time has come, and
+// no victim is known to be still on its way out.
+func (s *Sampler) due(t *Target, now time.Time) bool {
+	p := t.verdict.pending
+	if now.Sub(p.at) >= confirmAtLast {
+		return true
+	}
+	return now.Sub(p.last) >= confirmAfter && (uint64(len(p.left)) >= p.kills || len(s.dying(t)) == 0)
+}
+
+// dying are the processes that were killed and have not got to it yet, on a
+// machine that has no processor to spare.
+func (s *Sampler) dying(t *Target) []*process {
+	var out []*process
+	for pid, known := range t.processes.known {
+		if pending, err := s.proc.KillPending(pid); err == nil && pending && !known.victim {
+			out = append(out, known)
+		}
+	}
+	return out
+}
+
+func (p *pending) addLeft(gone []*process) {
+	for _, g := range gone {
+		if !g.victim { // of an earlier kill
+			p.left = append(p.left, g)
+		}
+	}
+	p.left = bounded(p.left)
+}
 
 // bounded keeps the largest, who are the likely victims.
 func bounded(list []*process) []*process {
@@ -118,6 +157,9 @@ func (p *pending) identify() {
 	p.lost = largest(p.left, p.kills)
 	if missing := p.kills - uint64(len(p.lost)); missing > 0 {
 		p.lost = append(p.lost, largest(p.early, missing)...)
+	}
+	for _, l := range p.lost {
+		l.victim = true
 	}
 }
 
@@ -141,6 +183,9 @@ func (s *Sampler) settle(t *Target, now time.Time) {
 		return
 	}
 	t.verdict.pending = nil
+	if uint64(len(p.left)) < p.kills {
+		p.addLeft(s.dying(t))
+	}
 	p.identify()
 	t.Kills.Other += p.kills
 	s.emitKills(t, p, Event{Survived: true, SurvivedKnown: true, Victim: Victim{InitKnown: true}})
