@@ -28,8 +28,8 @@ test: setup ## set up what the tests need, then run all of them
 	@scripts/test.sh
 
 .PHONY: test-unit
-test-unit: ## tests that need no engine, no root and no virtual machine
-	go test ./internal/... ./receiver/... ./test/arch/... ./test/vm/...
+test-unit: ## tests of the packages; what needs root or an engine is skipped without
+	go test -p 1 ./internal/... ./receiver/... ./test/arch/... ./test/vm/... ./test/demo/...
 
 .PHONY: test-vm
 test-vm: ## run the cgroup tests under Debian's 6.1 kernel with cgroup v2 alone (QEMU)
