@@ -116,6 +116,28 @@ func (w *watch) isLive(id string) func() error {
 	}
 }
 
+// untilTasks waits until the container has so many tasks.
+func (w *watch) untilTasks(id string, n uint64) {
+	w.t.Helper()
+	w.until(func() error {
+		if got := w.live[id].Sample.Pids; got < n {
+			return fmt.Errorf("%d tasks seen, want %d", got, n)
+		}
+		return nil
+	})
+}
+
+// untilSettled waits until a kill that the container survived is settled.
+func (w *watch) untilSettled(id string) {
+	w.t.Helper()
+	w.until(func() error {
+		if w.live[id].Kills.Other == 0 {
+			return errNotYet
+		}
+		return nil
+	})
+}
+
 // newID makes an id that no other test has.
 func newID(t *testing.T) string {
 	t.Helper()

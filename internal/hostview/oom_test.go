@@ -62,12 +62,7 @@ func TestNamedVictimAndRecovery(t *testing.T) {
 		worker+" &",
 		"wait")
 	limitMemory(g, tenMiB)
-	w.until(func() error {
-		if w.live[id].Sample.Pids < 2 {
-			return errors.New("the worker is not seen yet")
-		}
-		return nil
-	})
+	w.untilTasks(id, 2)
 	feed()
 	w.until(func() error {
 		if w.live[id].Degraded == nil {
@@ -156,19 +151,9 @@ func TestReplacedWorkerIsNotDegraded(t *testing.T) {
 	worker, feed := newWorker(t, dir)
 	shell(t, g, worker+" &", "wait", dir+"/tail -f /dev/null &", "wait")
 	limitMemory(g, tenMiB)
-	w.until(func() error {
-		if w.live[id].Sample.Pids < 2 {
-			return errors.New("the worker is not seen yet")
-		}
-		return nil
-	})
+	w.untilTasks(id, 2)
 	feed()
-	w.until(func() error {
-		if w.live[id].Kills.Other == 0 {
-			return errors.New("the kill is not settled yet")
-		}
-		return nil
-	})
+	w.untilSettled(id)
 	require.Nil(t, w.live[id].Degraded)
 	require.NotContains(t, w.kinds(id), sampler.BecameDegraded)
 }
@@ -187,20 +172,10 @@ func TestExecSessionKilledIsNotDegraded(t *testing.T) {
 	})
 	shell(t, g, "exec "+worker)
 	limitMemory(g, tenMiB)
-	w.until(func() error {
-		if w.live[id].Sample.Pids < 2 {
-			return errors.New("the session is not seen yet")
-		}
-		return nil
-	})
+	w.untilTasks(id, 2)
 	w.collect()
 	feed()
-	w.until(func() error {
-		if w.live[id].Kills.Other == 0 {
-			return errors.New("the kill is not settled yet")
-		}
-		return nil
-	})
+	w.untilSettled(id)
 	require.Nil(t, w.live[id].Degraded)
 }
 
@@ -297,12 +272,7 @@ func TestTwoVictimsAreTwoProcesses(t *testing.T) {
 	worker, feed := newWorker(t, applets(t, "tail"))
 	shell(t, g, worker+" &", worker+" &", "wait", "wait", "sleep 1000")
 	limitMemory(g, tenMiB)
-	w.until(func() error {
-		if w.live[id].Sample.Pids < 3 {
-			return errNotYet
-		}
-		return nil
-	})
+	w.untilTasks(id, 3)
 	w.collect()
 	feed()
 	w.until(func() error { return wantKills(w, id, 2) })
