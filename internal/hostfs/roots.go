@@ -1,6 +1,10 @@
 package hostfs
 
-import "path/filepath"
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+)
 
 // Roots says where the host's file systems are mounted, as seen by this
 // process. On the host itself that is "/"; in a container it is wherever the
@@ -25,3 +29,19 @@ func NewRoots(root string) Roots {
 
 // IsHost reports whether the root is this process' own "/".
 func (r Roots) IsHost() bool { return r.Root == "/" }
+
+// CheckRoot returns an error if path cannot be the host's root: it must be
+// absolute and a directory that is there.
+func CheckRoot(path string) error {
+	if !filepath.IsAbs(path) {
+		return fmt.Errorf("%q is not an absolute path", path)
+	}
+	info, err := os.Stat(path)
+	if err != nil {
+		return err
+	}
+	if !info.IsDir() {
+		return fmt.Errorf("%q is not a directory", path)
+	}
+	return nil
+}

@@ -1,9 +1,11 @@
 package hostfs_test
 
 import (
+	"os"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/stretchr/testify/require"
 
 	"github.com/tallymanhq/tallyman/internal/hostfs"
 )
@@ -34,4 +36,12 @@ func TestIsHost(t *testing.T) {
 	if hostfs.NewRoots("/hostfs").IsHost() {
 		t.Error("/hostfs is the host")
 	}
+}
+
+func TestCheckRoot(t *testing.T) {
+	file := writeFile(t, nil)
+	require.NoError(t, hostfs.CheckRoot(t.TempDir()))
+	require.ErrorContains(t, hostfs.CheckRoot("hostfs"), "not an absolute path")
+	require.ErrorIs(t, hostfs.CheckRoot(file+"-missing"), os.ErrNotExist)
+	require.ErrorContains(t, hostfs.CheckRoot(file), "not a directory")
 }

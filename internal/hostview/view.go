@@ -30,20 +30,22 @@ const (
 
 // Options are what a component asks of a view.
 type Options struct {
-	Roots         hostfs.Roots
+	Roots hostfs.Roots
+	// ProcessStream is how processes are to be watched; "" leaves it to the
+	// other holders.
 	ProcessStream ProcessStream
 }
 
 // View is one look at one host. Get it with [Acquire].
 type View struct {
 	roots   hostfs.Roots
-	stream  ProcessStream
 	host    *cgroup.Host
 	index   *container.Index
 	finder  *container.Discovery
 	holders int // guarded by views.mu
 
-	mu       sync.Mutex // guards samplers
+	mu       sync.Mutex    // guards what follows
+	stream   ProcessStream // "" while nobody has asked
 	samplers map[string]*sharedSampler
 }
 
@@ -68,8 +70,8 @@ func Acquire(o Options) (*View, error) {
 	views.mu.Lock()
 	defer views.mu.Unlock()
 	if v := views.byRoot[o.Roots.Root]; v != nil {
-		if v.stream != o.ProcessStream {
-			return nil, fmt.Errorf("process_stream %q for root_path %q: %w, which asks for %q", o.ProcessStream, o.Roots.Root, ErrConflict, v.stream)
+		if err := v.agree(o.ProcessStream); err != nil {
+			return nil, err
 		}
 		v.holders++
 		return v, nil
@@ -81,6 +83,20 @@ func Acquire(o Options) (*View, error) {
 	v.holders = 1
 	views.byRoot[o.Roots.Root] = v
 	return v, nil
+}
+
+// agree takes over what the first holder with a wish asks for, and refuses
+// another wish.
+func (v *View) agree(wish ProcessStream) error {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.stream == "" {
+		v.stream = wish
+	}
+	if wish != "" && v.stream != wish {
+		return fmt.Errorf("process_stream %q for root_path %q: %w, which asks for %q", wish, v.roots.Root, ErrConflict, v.stream)
+	}
+	return nil
 }
 
 func open(o Options) (*View, error) {
@@ -126,6 +142,9 @@ func (v *View) BootTime() time.Time { return procstream.NewReader(v.roots).Start
 
 // Index answers which container a cgroup belongs to.
 func (v *View) Index() *container.Index { return v.index }
+
+// ProcsFile is the file that lists the processes of a cgroup.
+func (v *View) ProcsFile(cgroupPath string) string { return v.host.ProcsFile(cgroupPath) }
 
 // Discovery returns what discovery has done so far.
 func (v *View) Discovery() container.DiscoveryStats { return v.finder.Stats() }

@@ -135,3 +135,21 @@ func TestEffectiveLimits(t *testing.T) {
 	require.Equal(t, uint64(134217728), c.Sample.Limits.Memory)
 	require.Equal(t, uint64(20), c.Effective.Pids)
 }
+
+// Who does not care how processes are watched takes what others want, and
+// stands in nobody's way.
+func TestNoWishForAProcessStream(t *testing.T) {
+	testkit.VerifyNoLeaks(t)
+	careless, err := hostview.Acquire(hostview.Options{Roots: hostfs.NewRoots("/")})
+	require.NoError(t, err)
+	defer careless.Release()
+	off, err := hostview.Acquire(hostview.Options{Roots: hostfs.NewRoots("/"), ProcessStream: hostview.ProcessStreamOff})
+	require.NoError(t, err)
+	defer off.Release()
+	require.Same(t, careless, off)
+	_, err = hostview.Acquire(hostview.Options{Roots: hostfs.NewRoots("/"), ProcessStream: hostview.ProcessStreamAuto})
+	require.ErrorIs(t, err, hostview.ErrConflict)
+	again, err := hostview.Acquire(hostview.Options{Roots: hostfs.NewRoots("/")})
+	require.NoError(t, err)
+	again.Release()
+}

@@ -3,8 +3,6 @@ package cgroupreceiver
 import (
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/bmatcuk/doublestar/v4"
@@ -12,6 +10,7 @@ import (
 	"go.opentelemetry.io/collector/scraper/scraperhelper"
 
 	"github.com/tallymanhq/tallyman/internal/container"
+	"github.com/tallymanhq/tallyman/internal/hostfs"
 	"github.com/tallymanhq/tallyman/internal/hostview"
 	"github.com/tallymanhq/tallyman/receiver/cgroupreceiver/internal/metadata"
 )
@@ -91,15 +90,8 @@ func (c *Config) Validate() error {
 }
 
 func (c *Config) validateRoot() error {
-	if !filepath.IsAbs(c.RootPath) {
-		return fmt.Errorf("root_path: %q is not an absolute path", c.RootPath)
-	}
-	info, err := os.Stat(c.RootPath)
-	if err != nil {
+	if err := hostfs.CheckRoot(c.RootPath); err != nil {
 		return fmt.Errorf("root_path: %w", err)
-	}
-	if !info.IsDir() {
-		return fmt.Errorf("root_path: %q is not a directory", c.RootPath)
 	}
 	return nil
 }

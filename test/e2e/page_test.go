@@ -129,7 +129,7 @@ func identify(name string, metric *dto.Metric) (id string, key series) {
 		switch pair.GetName() {
 		case "container_id":
 			id = pair.GetValue()
-		case "container_runtime_name":
+		case "container_runtime_name", "network_namespace_inode":
 		default:
 			labels[pair.GetName()] = pair.GetValue()
 		}

@@ -1,0 +1,55 @@
+package testkit
+
+import (
+	"fmt"
+	"os"
+	"runtime"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// InNetns runs f with its thread in the network namespace of a process.
+// Sockets that f opens belong to that namespace; goroutines it starts do not.
+// It needs root, and fails the test on the test's goroutine.
+func InNetns(t testing.TB, pid int, f func() error) {
+	t.Helper()
+	onThread(t, func() error {
+		ns, err := os.Open(fmt.Sprintf("/proc/%d/ns/net", pid))
+		if err != nil {
+			return err
+		}
+		defer ns.Close()
+		if err := unix.Setns(int(ns.Fd()), unix.CLONE_NEWNET); err != nil {
+			return fmt.Errorf("enter network namespace of %d: %w", pid, err)
+		}
+		return f()
+	})
+}
+
+// InNewNetns runs f with its thread in a network namespace of its own, as
+// InNetns does.
+func InNewNetns(t testing.TB, f func() error) {
+	t.Helper()
+	onThread(t, func() error {
+		if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
+			return fmt.Errorf("make network namespace: %w", err)
+		}
+		return f()
+	})
+}
+
+// onThread runs f on a thread that ends with it: there is no way back into
+// the namespace for a thread that somebody else may use.
+func onThread(t testing.TB, f func() error) {
+	t.Helper()
+	NeedRoot(t)
+	done := make(chan error, 1)
+	go func() {
+		runtime.LockOSThread() // never unlocked: Go ends the thread
+		done <- f()
+	}()
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+}
