@@ -35,16 +35,24 @@ test-unit: ## tests of the packages; what needs root or an engine is skipped wit
 test-vm: ## run the cgroup tests under Debian's 6.1 kernel with cgroup v2 alone (QEMU)
 	go run ./test/vm
 
+.PHONY: test-vm-docker
+test-vm-docker: ## the agent as a systemd unit beside Docker on cgroup v2 alone (QEMU; root the first time)
+	@scripts/test-vm-docker.sh
+
 .PHONY: bench
 bench: ## benchmarks; compare the figures of one run only
 	scripts/bench.sh
 
+.PHONY: bench-peers
+bench-peers: ## measure cAdvisor and docker_stats next to ours, write docs/benchmarks.md (root, Docker, 35 minutes)
+	@scripts/bench-peers.sh
+
 .PHONY: check
-check: ## formatting, vet, static checks, house rules, stale generated code
+check: setup ## formatting, vet, static checks, house rules, stale generated code
 	@scripts/check.sh
 
 .PHONY: generate
-generate: ## write the generated code: component metadata, cmd/tallyman
+generate: ## write the generated code: component metadata, cmd/tallyman, BPF objects
 	@scripts/generate.sh
 
 .PHONY: setup

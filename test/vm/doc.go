@@ -14,7 +14,7 @@
 // It is a command and not a test with a build tag for three reasons: the console is streamed while the guest runs
 // (go test holds it back when it runs several packages), the deadline and the phases are its own and not those of
 // the testing package, and the suite and the kernel are arguments. The parts worth testing without a machine (the
-// console parser, module order, the tables) have ordinary tests.
+// console parser, module order, the tables) have ordinary tests. What it shares with test/vm/docker is package machine.
 //
 // # Concurrency
 //

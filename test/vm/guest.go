@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"debug/elf"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -10,11 +9,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-)
 
-var (
-	errNoBinary  = errors.New("package has no tests")
-	errNotStatic = errors.New("binary is not static")
+	"github.com/tallymanhq/tallyman/test/vm/machine"
 )
 
 // guestTree is the file tree that becomes the guest's root file system.
@@ -44,7 +40,7 @@ func (g *guestTree) build(ctx context.Context, s suite) error {
 	if err != nil {
 		return err
 	}
-	err = copyFile(filepath.Join(g.root, "test/vm/init.sh"), filepath.Join(g.dir, "init"), 0o755)
+	err = machine.CopyFile(filepath.Join(g.root, "test/vm/init.sh"), filepath.Join(g.dir, "init"), 0o755)
 	if err != nil {
 		return err
 	}
@@ -63,18 +59,7 @@ func (g *guestTree) addPackage(ctx context.Context, pkg string) error {
 	if err != nil {
 		return err
 	}
-	binary := filepath.Join(dir, "package.test")
-	cmd := exec.CommandContext(ctx, "go", "test", "-c", "-tags", "vm", "-ldflags", "-s -w", "-o", binary, "./"+pkg)
-	cmd.Dir = g.root
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH=amd64")
-	text, err := cmd.CombinedOutput()
-	if err != nil {
-		return fmt.Errorf("go test -c: %w: %s", err, strings.TrimSpace(string(text)))
-	}
-	err = checkStatic(binary)
-	if errors.Is(err, fs.ErrNotExist) {
-		return errNoBinary
-	}
+	err = machine.TestBinary{Root: g.root, Package: pkg, Tag: "vm", Output: filepath.Join(dir, "package.test")}.Build(ctx)
 	if err != nil {
 		return err
 	}
@@ -91,16 +76,43 @@ func (g *guestTree) addBusybox() error {
 	if err != nil {
 		return fmt.Errorf("find busybox: %w (apt-get install busybox-static)", err)
 	}
-	err = checkStatic(file)
+	err = machine.CheckStatic(file)
 	if err != nil {
 		return fmt.Errorf("check %s: %w (apt-get install busybox-static)", file, err)
 	}
-	return copyFile(file, filepath.Join(g.dir, "bin", "busybox"), 0o755)
+	return machine.CopyFile(file, filepath.Join(g.dir, "bin", "busybox"), 0o755)
+}
+
+// memory of the guest (MiB), of which the initramfs takes a part for good.
+const memory = 1024
+
+// diskSize is enough for IO tests and quick to format. The file behind it is sparse.
+const diskSize = 64 << 20
+
+// machine packs the tree and returns the computer that boots it, with its files in the folder work. cgroup v1 is taken
+// away altogether.
+func (g *guestTree) machine(ctx context.Context, img machine.Image, work string) (machine.Machine, error) {
+	m := machine.Machine{
+		Vmlinuz:   img.Vmlinuz,
+		Initramfs: filepath.Join(work, "initramfs"),
+		Disks:     []machine.Disk{{File: filepath.Join(work, "disk")}},
+		Memory:    memory,
+		Words:     []string{"cgroup_no_v1=all"},
+	}
+	err := g.pack(ctx, img, m.Initramfs)
+	if err != nil {
+		return machine.Machine{}, err
+	}
+	disk, err := os.Create(m.Disks[0].File)
+	if err != nil {
+		return machine.Machine{}, err
+	}
+	return m, errors.Join(disk.Truncate(diskSize), disk.Close())
 }
 
 // pack adds the modules of img and writes the tree to file as an initramfs. It stays uncompressed: the emulated
 // processor would take longer to inflate it than the host takes to hand it over.
-func (g *guestTree) pack(ctx context.Context, img image, file string) error {
+func (g *guestTree) pack(ctx context.Context, img machine.Image, file string) error {
 	set, err := openModules(img, filepath.Join(g.dir, "modules"))
 	if err != nil {
 		return err
@@ -156,19 +168,4 @@ func (g *guestTree) write(name string, lines ...string) error {
 		text += line + "\n"
 	}
 	return os.WriteFile(filepath.Join(g.dir, name), []byte(text), 0o644)
-}
-
-// checkStatic refuses a program that asks for a dynamic loader: the guest has none.
-func checkStatic(file string) error {
-	f, err := elf.Open(file)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	for _, p := range f.Progs {
-		if p.Type == elf.PT_INTERP {
-			return fmt.Errorf("%w: %s", errNotStatic, file)
-		}
-	}
-	return nil
 }

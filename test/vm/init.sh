@@ -1,6 +1,6 @@
 #!/bin/busybox sh
 # First process of the guest: sets the machine up, runs each test binary named in /suite in its own folder, and says
-# on the console how it went (protocol: test/vm/console.go). Any command that does not succeed before the tests ends
+# on the console how it went (protocol: test/vm/machine/console.go). Any command that does not succeed before the tests ends
 # this script, which the kernel answers with a panic, which the driver reports.
 set -eu
 /bin/busybox --install -s /bin

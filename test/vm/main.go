@@ -10,9 +10,10 @@ import (
 	"os/signal"
 	"path"
 	"path/filepath"
-	"strings"
 	"syscall"
 	"time"
+
+	"github.com/tallymanhq/tallyman/test/vm/machine"
 )
 
 // testTimeout bounds one test binary, so that a hanging test prints its goroutines before the deadline of the whole
@@ -22,7 +23,7 @@ const testTimeout = 2 * time.Minute
 // options are the command line.
 type options struct {
 	suite    suite
-	kernel   kernel
+	kernel   machine.Kernel
 	deadline time.Duration // for the machine alone, not for download and build
 	verbose  bool          // show the kernel's boot messages
 }
@@ -43,7 +44,7 @@ func main() {
 	if err != nil {
 		fmt.Fprintf(os.Stderr, "vm: %v\n", err)
 		stop()
-		if errors.Is(err, errKernelAbsent) {
+		if errors.Is(err, machine.ErrKernelAbsent) {
 			os.Exit(exitAbsent)
 		}
 		os.Exit(1)
@@ -54,7 +55,7 @@ func parseOptions(args []string) (options, error) {
 	var opts options
 	fs := flag.NewFlagSet("vm", flag.ContinueOnError)
 	suiteName := fs.String("suite", "cgroup", "suite to run, a row of tables.go")
-	kernelName := fs.String("kernel", "6.1", "kernel to boot, a row of tables.go")
+	kernelName := fs.String("kernel", "6.1", "kernel to boot, a row of machine/kernels.go")
 	fs.DurationVar(&opts.deadline, "deadline", 5*time.Minute, "time the machine may run")
 	fs.BoolVar(&opts.verbose, "v", false, "show the kernel's boot messages")
 	fs.Usage = func() {
@@ -72,7 +73,7 @@ func parseOptions(args []string) (options, error) {
 	if fs.NArg() > 0 {
 		opts.suite.Packages = packageNames(fs.Args())
 	}
-	opts.kernel, err = findKernel(*kernelName)
+	opts.kernel, err = machine.FindKernel(*kernelName)
 	return opts, err
 }
 
@@ -87,7 +88,7 @@ func packageNames(args []string) []string {
 
 // run does the four phases, prints how long each took, and returns why the run does not count as passed.
 func run(ctx context.Context, opts options, out io.Writer) error {
-	root, err := repositoryRoot(ctx)
+	root, err := machine.RepositoryRoot(ctx)
 	if err != nil {
 		return err
 	}
@@ -97,63 +98,28 @@ func run(ctx context.Context, opts options, out io.Writer) error {
 	}
 	defer os.RemoveAll(work)
 
-	clock := phases{last: time.Now()}
-	img, err := fetchKernel(ctx, opts.kernel, cacheFolder(root))
-	clock.done("kernel")
+	clock := machine.StartPhases()
+	img, err := machine.FetchKernel(ctx, opts.kernel, machine.CacheFolder(root))
+	clock.Done("kernel")
 	if err != nil {
 		return err
 	}
 	tree := guestTree{root: root, dir: filepath.Join(work, "tree")}
 	err = tree.build(ctx, opts.suite)
-	clock.done("build")
+	clock.Done("build")
 	if err != nil {
 		return err
 	}
-	m := machine{dir: work, vmlinuz: img.vmlinuz, verbose: opts.verbose}
-	err = tree.pack(ctx, img, m.initramfs())
-	clock.done("pack")
+	m, err := tree.machine(ctx, img, work)
+	clock.Done("pack")
 	if err != nil {
 		return err
 	}
-	rep, err := m.boot(ctx, opts.deadline, out)
-	clock.done("machine")
-	err = errors.Join(err, rep.verdict(opts.suite.Packages))
-	summarize(out, &clock, &rep)
+	m.Verbose = opts.verbose
+	rep, err := m.Boot(ctx, opts.deadline, out)
+	clock.Done("machine")
+	err = errors.Join(err, rep.Verdict(opts.suite.Packages))
+	fmt.Fprintf(out, "\nwall time: %s\n", clock)
+	rep.Summarize(out)
 	return err
-}
-
-// cacheFolder is where kernels are kept between runs.
-func cacheFolder(root string) string {
-	if dir := os.Getenv("TALLYMAN_VM_CACHE"); dir != "" {
-		return dir
-	}
-	return filepath.Join(root, ".cache", "vm")
-}
-
-// phases collects wall times.
-type phases struct {
-	last  time.Time
-	names []string
-}
-
-// done closes the phase that began with the previous call.
-func (p *phases) done(name string) {
-	now := time.Now()
-	p.names = append(p.names, fmt.Sprintf("%s %.1fs", name, now.Sub(p.last).Seconds()))
-	p.last = now
-}
-
-func summarize(out io.Writer, clock *phases, rep *report) {
-	fmt.Fprintf(out, "\nwall time: %s\n", strings.Join(clock.names, ", "))
-	for i, p := range rep.runs {
-		end := rep.endTime
-		if i+1 < len(rep.runs) {
-			end = rep.runs[i+1].start
-		}
-		if i == 0 {
-			fmt.Fprintf(out, "guest time: boot %.1fs\n", p.start)
-		}
-		fmt.Fprintf(out, "guest time: %s %.1fs: %d passed, %d failed, %d skipped\n",
-			p.name, max(end-p.start, 0), p.passed, len(p.failed), p.skipped)
-	}
 }

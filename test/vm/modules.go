@@ -12,6 +12,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/tallymanhq/tallyman/test/vm/machine"
 )
 
 // moduleSet copies modules of one kernel into the guest, dependencies first.
@@ -23,8 +25,8 @@ type moduleSet struct {
 }
 
 // openModules indexes the modules of img.
-func openModules(img image, dir string) (*moduleSet, error) {
-	list, err := os.ReadFile(filepath.Join(img.modules, "modules.builtin"))
+func openModules(img machine.Image, dir string) (*moduleSet, error) {
+	list, err := os.ReadFile(filepath.Join(img.Modules, "modules.builtin"))
 	if err != nil {
 		return nil, err
 	}
@@ -32,7 +34,7 @@ func openModules(img image, dir string) (*moduleSet, error) {
 	for line := range strings.Lines(string(list)) {
 		s.builtin[moduleName(strings.TrimSpace(line))] = true
 	}
-	err = filepath.WalkDir(img.modules, func(file string, d fs.DirEntry, err error) error {
+	err = filepath.WalkDir(img.Modules, func(file string, d fs.DirEntry, err error) error {
 		if err == nil && d.Type().IsRegular() && strings.Contains(d.Name(), ".ko") {
 			s.files[moduleName(file)] = file
 		}
@@ -80,13 +82,13 @@ func (s *moduleSet) add(ctx context.Context, name string) error {
 // unpackModule copies a module and takes its compression off, which kernels before 5.17 cannot do themselves.
 func unpackModule(ctx context.Context, file, target string) error {
 	if !strings.HasSuffix(file, ".xz") {
-		return copyFile(file, target, 0o644)
+		return machine.CopyFile(file, target, 0o644)
 	}
-	err := copyFile(file, target+".xz", 0o644)
+	err := machine.CopyFile(file, target+".xz", 0o644)
 	if err != nil {
 		return err
 	}
-	return command(ctx, filepath.Dir(target), "busybox", "unxz", target+".xz")
+	return machine.Command(ctx, filepath.Dir(target), "busybox", "unxz", target+".xz")
 }
 
 // dependencies returns the names a module file itself says it needs.

@@ -11,6 +11,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/stretchr/testify/require"
+
+	"github.com/tallymanhq/tallyman/test/vm/machine"
 )
 
 func TestModuleName(t *testing.T) {
@@ -50,8 +52,8 @@ func FuzzParseDepends(f *testing.F) {
 }
 
 func TestModuleSetRefusesUnknown(t *testing.T) {
-	img := image{modules: t.TempDir()}
-	require.NoError(t, os.WriteFile(filepath.Join(img.modules, "modules.builtin"), []byte("kernel/fs/ext4/ext4.ko\n"), 0o644))
+	img := machine.Image{Modules: t.TempDir()}
+	require.NoError(t, os.WriteFile(filepath.Join(img.Modules, "modules.builtin"), []byte("kernel/fs/ext4/ext4.ko\n"), 0o644))
 	set, err := openModules(img, t.TempDir())
 	require.NoError(t, err)
 	require.NoError(t, set.add(context.Background(), "ext4"), "built in")

@@ -10,12 +10,14 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/stretchr/testify/require"
+
+	"github.com/tallymanhq/tallyman/test/vm/machine"
 )
 
 func TestTablesAreSound(t *testing.T) {
 	pinned := regexp.MustCompile(`^linux-image-\d+\.\d+\.\d+.*-amd64$`)
 	seen := map[string]bool{}
-	for _, k := range kernels() {
+	for _, k := range machine.Kernels() {
 		require.False(t, seen[k.Name], "kernel %s is there twice", k.Name)
 		require.Regexp(t, pinned, k.Package, "a meta package is not a pin")
 		seen[k.Name] = true

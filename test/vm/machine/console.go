@@ -1,4 +1,4 @@
-package main
+package machine
 
 import (
 	"bufio"
@@ -21,12 +21,12 @@ const markPrefix = "TALLYMAN-VM: "
 
 // Reasons for which a run does not count as passed.
 var (
-	errPanic       = errors.New("kernel panic")
-	errNoEnd       = errors.New("no end line on the console")
-	errMark        = errors.New("marker out of place or malformed")
-	errTestsFailed = errors.New("test binary ended with an error")
-	errNoTests     = errors.New("no test passed")
-	errNotRun      = errors.New("test binary did not run")
+	ErrPanic       = errors.New("kernel panic")
+	ErrNoEnd       = errors.New("no end line on the console")
+	ErrMark        = errors.New("marker out of place or malformed")
+	ErrTestsFailed = errors.New("test binary ended with an error")
+	ErrNoTests     = errors.New("no test passed")
+	ErrNotRun      = errors.New("test binary did not run")
 )
 
 // packageRun is what one test binary did.
@@ -39,8 +39,8 @@ type packageRun struct {
 	code    int // exit code, known from the end line only
 }
 
-// report is what a console told, built line by line.
-type report struct {
+// Report is what a console told, built line by line.
+type Report struct {
 	runs      []packageRun
 	ended     bool
 	endTime   float64 // guest seconds since boot, 0 before the end line
@@ -48,10 +48,10 @@ type report struct {
 	badMark   string  // first marker that did not fit
 }
 
-// readConsole copies r to echo and returns what it told. A last line without its line end is echoed but not
+// ReadConsole copies r to echo and returns what it told. A last line without its line end is echoed but not
 // believed. The error is that of the reader; what was read until then is in the report.
-func readConsole(r io.Reader, echo io.Writer) (report, error) {
-	var rep report
+func ReadConsole(r io.Reader, echo io.Writer) (Report, error) {
+	var rep Report
 	br := bufio.NewReader(r)
 	for {
 		line, err := br.ReadString('\n')
@@ -68,7 +68,7 @@ func readConsole(r io.Reader, echo io.Writer) (report, error) {
 }
 
 // line takes one console line without its line end.
-func (r *report) line(s string) {
+func (r *Report) line(s string) {
 	if mark, ok := strings.CutPrefix(s, markPrefix); ok {
 		if !r.mark(strings.Fields(mark)) && r.badMark == "" {
 			r.badMark = s
@@ -84,7 +84,7 @@ func (r *report) line(s string) {
 }
 
 // mark takes the words of a marker and reports whether it fits what came before.
-func (r *report) mark(words []string) bool {
+func (r *Report) mark(words []string) bool {
 	if r.ended || len(words) < 3 {
 		return false
 	}
@@ -97,7 +97,7 @@ func (r *report) mark(words []string) bool {
 	return false
 }
 
-func (r *report) begin(words []string) bool {
+func (r *Report) begin(words []string) bool {
 	seconds, err := strconv.ParseFloat(words[1], 64)
 	if err != nil || len(words) != 2 || r.find(words[0]) != nil {
 		return false
@@ -107,7 +107,7 @@ func (r *report) begin(words []string) bool {
 }
 
 // end accepts the end line only as a whole: as many codes as it announces, one for each package that began.
-func (r *report) end(words []string) bool {
+func (r *Report) end(words []string) bool {
 	seconds, err := strconv.ParseFloat(words[0], 64)
 	if err != nil {
 		return false
@@ -129,7 +129,7 @@ func (r *report) end(words []string) bool {
 }
 
 // find returns the run of the package called name, or nil.
-func (r *report) find(name string) *packageRun {
+func (r *Report) find(name string) *packageRun {
 	for i := range r.runs {
 		if r.runs[i].name == name {
 			return &r.runs[i]
@@ -160,14 +160,14 @@ func isPanic(s string) bool {
 	return ok && err == nil && len(stamp) < len(before)
 }
 
-// verdict returns nil if all packages ran and passed, else every reason why not.
-func (r *report) verdict(packages []string) error {
+// Verdict returns nil if all packages ran and passed, else every reason why not.
+func (r *Report) Verdict(packages []string) error {
 	var errs []error
 	if r.panicLine != "" {
-		errs = append(errs, fmt.Errorf("%w: %s", errPanic, r.panicLine))
+		errs = append(errs, fmt.Errorf("%w: %s", ErrPanic, r.panicLine))
 	}
 	if r.badMark != "" {
-		errs = append(errs, fmt.Errorf("%w: %q", errMark, r.badMark))
+		errs = append(errs, fmt.Errorf("%w: %q", ErrMark, r.badMark))
 	}
 	if !r.ended {
 		return errors.Join(append(errs, r.unfinished())...)
@@ -179,22 +179,22 @@ func (r *report) verdict(packages []string) error {
 }
 
 // unfinished says where a console without an end line stopped.
-func (r *report) unfinished() error {
+func (r *Report) unfinished() error {
 	if len(r.runs) == 0 {
-		return fmt.Errorf("%w: no test binary began", errNoEnd)
+		return fmt.Errorf("%w: no test binary began", ErrNoEnd)
 	}
-	return fmt.Errorf("%w: stopped during %s", errNoEnd, r.runs[len(r.runs)-1].name)
+	return fmt.Errorf("%w: stopped during %s", ErrNoEnd, r.runs[len(r.runs)-1].name)
 }
 
-func (r *report) packageVerdict(name string) error {
+func (r *Report) packageVerdict(name string) error {
 	p := r.find(name)
 	switch {
 	case p == nil:
-		return fmt.Errorf("%s: %w", name, errNotRun)
+		return fmt.Errorf("%s: %w", name, ErrNotRun)
 	case p.code != 0 || len(p.failed) > 0:
-		return fmt.Errorf("%s: %w: exit code %d %s", name, errTestsFailed, p.code, strings.Join(p.failed, " "))
+		return fmt.Errorf("%s: %w: exit code %d %s", name, ErrTestsFailed, p.code, strings.Join(p.failed, " "))
 	case p.passed == 0:
-		return fmt.Errorf("%s: %w: %d skipped", name, errNoTests, p.skipped)
+		return fmt.Errorf("%s: %w: %d skipped", name, ErrNoTests, p.skipped)
 	}
 	return nil
 }

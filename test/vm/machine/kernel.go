@@ -1,4 +1,4 @@
-package main
+package machine
 
 import (
 	"context"
@@ -6,35 +6,34 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 )
 
-// errKernelAbsent says that apt does not offer the package a kernel row names.
-var errKernelAbsent = errors.New("kernel package not to be had")
+// ErrKernelAbsent says that apt does not offer the package a kernel row names.
+var ErrKernelAbsent = errors.New("kernel package not to be had")
 
-// image is an extracted kernel package.
-type image struct {
-	vmlinuz string // file
-	modules string // folder of one kernel version, below lib/modules
+// Image is an extracted kernel package.
+type Image struct {
+	Vmlinuz string // file
+	Modules string // folder of one kernel version, below lib/modules
 }
 
-// fetchKernel returns the image of k from the cache, which it fills when needed.
-func fetchKernel(ctx context.Context, k kernel, cache string) (image, error) {
+// FetchKernel returns the image of k from the folder cache, which it fills when needed.
+func FetchKernel(ctx context.Context, k Kernel, cache string) (Image, error) {
 	dir := filepath.Join(cache, k.Package)
 	_, err := os.Stat(dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		err = downloadKernel(ctx, k, cache)
 	}
 	if err != nil {
-		return image{}, fmt.Errorf("fetch kernel %s: %w", k.Name, err)
+		return Image{}, fmt.Errorf("fetch kernel %s: %w", k.Name, err)
 	}
 	return openImage(dir)
 }
 
 // downloadKernel fills the cache. The rename at the end makes the kernel appear as a whole or not at all.
-func downloadKernel(ctx context.Context, k kernel, cache string) error {
+func downloadKernel(ctx context.Context, k Kernel, cache string) error {
 	err := os.MkdirAll(cache, 0o755)
 	if err != nil {
 		return err
@@ -50,7 +49,7 @@ func downloadKernel(ctx context.Context, k kernel, cache string) error {
 		return err
 	}
 	tree := filepath.Join(work, "tree")
-	err = command(ctx, work, "dpkg-deb", "-x", deb, tree)
+	err = Command(ctx, work, "dpkg-deb", "-x", deb, tree)
 	if err != nil {
 		return err
 	}
@@ -62,7 +61,7 @@ func downloadKernel(ctx context.Context, k kernel, cache string) error {
 }
 
 // downloadPackage puts the package of k into the folder work and returns the file.
-func downloadPackage(ctx context.Context, k kernel, work string) (string, error) {
+func downloadPackage(ctx context.Context, k Kernel, work string) (string, error) {
 	// apt would else try to drop to a user who may not enter the cache folder, and warn about it.
 	args := []string{"-q", "-o", "APT::Sandbox::User=root"}
 	if k.Release != "" {
@@ -76,26 +75,21 @@ func downloadPackage(ctx context.Context, k kernel, work string) (string, error)
 		}
 		args = append(args, private...)
 	}
-	err := command(ctx, work, "apt-get", append(args, "download", k.Package)...)
+	err := Command(ctx, work, "apt-get", append(args, "download", k.Package)...)
 	if err != nil {
-		return "", fmt.Errorf("%w: %s (apt-get update; or Debian has replaced it: name a newer one in test/vm/tables.go): %w",
-			errKernelAbsent, k.Package, err)
+		return "", fmt.Errorf("%w: %s (apt-get update; or Debian has replaced it: name a newer one in test/vm/machine/kernels.go): %w",
+			ErrKernelAbsent, k.Package, err)
 	}
 	return single(filepath.Join(work, "*.deb"))
 }
 
-// sourceOf is the source line of another Debian release on the mirror that this host uses for its own.
+// sourceOf is the source line of another Debian release.
 func sourceOf(ctx context.Context, release string) (string, error) {
-	out, err := exec.CommandContext(ctx, "apt-get", "indextargets", "--format", "$(SITE)", "Created-By: Packages").Output()
+	mirror, err := Mirror(ctx)
 	if err != nil {
-		return "", fmt.Errorf("ask apt for its mirror: %w", err)
+		return "", fmt.Errorf("%w: fetch %s: %w", ErrKernelAbsent, release, err)
 	}
-	for site := range strings.Lines(string(out)) {
-		if site = strings.TrimSpace(site); strings.HasSuffix(site, "/debian") {
-			return fmt.Sprintf("deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] %s %s main", site, release), nil
-		}
-	}
-	return "", fmt.Errorf("%w: no Debian mirror among apt's sources to fetch %s from", errKernelAbsent, release)
+	return fmt.Sprintf("deb [signed-by=%s] %s %s main", Keyring, mirror, release), nil
 }
 
 // privateState lets apt know one source line without touching the host's lists, and returns the options for it.
@@ -118,24 +112,24 @@ func privateState(ctx context.Context, source, work string) ([]string, error) {
 		"-o", "Dir::Etc::sourceparts=/dev/null",
 	}
 	update := append([]string{"-q", "-o", "APT::Sandbox::User=root"}, args...)
-	return args, command(ctx, work, "apt-get", append(update, "update")...)
+	return args, Command(ctx, work, "apt-get", append(update, "update")...)
 }
 
 // openImage finds the parts of an extracted package. Newer Debian releases keep modules below usr/lib.
-func openImage(dir string) (image, error) {
+func openImage(dir string) (Image, error) {
 	vmlinuz, err := single(filepath.Join(dir, "boot", "vmlinuz-*"))
 	if err != nil {
-		return image{}, err
+		return Image{}, err
 	}
 	version := strings.TrimPrefix(filepath.Base(vmlinuz), "vmlinuz-")
 	for _, lib := range []string{"lib", "usr/lib"} {
 		modules := filepath.Join(dir, lib, "modules", version)
 		_, err = os.Stat(modules)
 		if err == nil {
-			return image{vmlinuz: vmlinuz, modules: modules}, nil
+			return Image{Vmlinuz: vmlinuz, Modules: modules}, nil
 		}
 	}
-	return image{}, fmt.Errorf("find modules of %s: %w", version, err)
+	return Image{}, fmt.Errorf("find modules of %s: %w", version, err)
 }
 
 // single returns the one file that matches pattern.

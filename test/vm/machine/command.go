@@ -1,4 +1,4 @@
-package main
+package machine
 
 import (
 	"context"
@@ -11,8 +11,8 @@ import (
 	"strings"
 )
 
-// command runs a program in the folder dir. Its output is part of the error and else dropped.
-func command(ctx context.Context, dir, name string, args ...string) error {
+// Command runs a program in the folder dir. Its output is part of the error and else dropped.
+func Command(ctx context.Context, dir, name string, args ...string) error {
 	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.Dir = dir
 	text, err := cmd.CombinedOutput()
@@ -22,8 +22,8 @@ func command(ctx context.Context, dir, name string, args ...string) error {
 	return nil
 }
 
-// repositoryRoot returns the folder of the main module.
-func repositoryRoot(ctx context.Context) (string, error) {
+// RepositoryRoot returns the folder of the main module.
+func RepositoryRoot(ctx context.Context) (string, error) {
 	text, err := exec.CommandContext(ctx, "go", "env", "GOMOD").Output()
 	if err != nil {
 		return "", fmt.Errorf("run go env: %w", err)
@@ -35,8 +35,8 @@ func repositoryRoot(ctx context.Context) (string, error) {
 	return filepath.Dir(file), nil
 }
 
-// copyFile copies one file.
-func copyFile(from, to string, mode os.FileMode) error {
+// CopyFile copies one file.
+func CopyFile(from, to string, mode os.FileMode) error {
 	in, err := os.Open(from)
 	if err != nil {
 		return err

@@ -1,4 +1,4 @@
-package main
+package machine
 
 import (
 	"errors"
@@ -25,11 +25,11 @@ func goodConsole(t testing.TB) string {
 func TestReadConsoleCountsAndEchoes(t *testing.T) {
 	console := goodConsole(t)
 	var echo strings.Builder
-	rep, err := readConsole(iotest.OneByteReader(strings.NewReader(console)), &echo)
+	rep, err := ReadConsole(iotest.OneByteReader(strings.NewReader(console)), &echo)
 	require.NoError(t, err)
-	require.NoError(t, rep.verdict(twoPackages()))
+	require.NoError(t, rep.Verdict(twoPackages()))
 
-	want := report{
+	want := Report{
 		runs: []packageRun{
 			{name: "test/vm/selftest", start: 1.85, passed: 2},
 			{name: "internal/cgroup", start: 2.15, passed: 1, skipped: 1},
@@ -37,7 +37,7 @@ func TestReadConsoleCountsAndEchoes(t *testing.T) {
 		ended:   true,
 		endTime: 4.5,
 	}
-	if diff := cmp.Diff(want, rep, cmp.AllowUnexported(report{}, packageRun{})); diff != "" {
+	if diff := cmp.Diff(want, rep, cmp.AllowUnexported(Report{}, packageRun{})); diff != "" {
 		t.Errorf("report (-want +got):\n%s", diff)
 	}
 	if diff := cmp.Diff(console, echo.String()); diff != "" {
@@ -52,10 +52,10 @@ func TestVerdictOfTruncatedConsole(t *testing.T) {
 	whole += strings.IndexByte(console[whole:], '\n')
 	for cut := range whole + 1 {
 		rep := mustRead(t, console[:cut])
-		require.ErrorIs(t, rep.verdict(twoPackages()), errNoEnd, "cut after %d bytes", cut)
+		require.ErrorIs(t, rep.Verdict(twoPackages()), ErrNoEnd, "cut after %d bytes", cut)
 	}
 	rep := mustRead(t, console[:whole+1])
-	require.NoError(t, rep.verdict(twoPackages()))
+	require.NoError(t, rep.Verdict(twoPackages()))
 }
 
 func TestVerdictNamesEveryReason(t *testing.T) {
@@ -66,38 +66,38 @@ func TestVerdictNamesEveryReason(t *testing.T) {
 			t.Fatalf("%q is not in the fixture exactly once", old)
 		}
 		rep := mustRead(t, strings.Replace(console, old, replacement, 1))
-		got := rep.verdict(twoPackages())
+		got := rep.Verdict(twoPackages())
 		for _, want := range wants {
 			if !errors.Is(got, want) {
 				t.Errorf("with %q: got %v, want %v", replacement, got, want)
 			}
 		}
 	}
-	f("internal/cgroup=0", "internal/cgroup=2", errTestsFailed)
-	f("--- PASS: TestWalk (0.50s)", "--- FAIL: TestWalk (0.50s)", errTestsFailed)
-	f("--- PASS: TestWalk (0.50s)", "--- SKIP: TestWalk (0.50s)", errNoTests)
-	f("--- PASS: TestWalk (0.50s)", "    --- PASS: TestWalk (0.50s)", errNoTests)
-	f("begin internal/cgroup 2.15", "begin internal/other 2.15", errMark, errNoEnd)
-	f("begin internal/cgroup 2.15", "begin internal/cgroup soon", errMark, errNoEnd)
-	f("begin internal/cgroup 2.15", "begin test/vm/selftest 2.15", errMark, errNoEnd)
-	f("end 4.50 2 ", "end 4.50 3 ", errMark, errNoEnd)
-	f("end 4.50 2 ", "end late 2 ", errMark, errNoEnd)
-	f("selftest=0 internal/cgroup=0", "selftest=0", errMark, errNoEnd)
-	f("internal/cgroup=0", "internal/cgroup=", errMark, errNoEnd)
-	f("TALLYMAN-VM: end", "TALLYMAN-VM: fin", errMark, errNoEnd)
-	f("[    4.7", "TALLYMAN-VM: end 1.0 0\n[    4.7", errMark)
-	f("--- PASS: TestWalk (0.50s)", "[    3.1] Kernel panic - not syncing: Attempted to kill init!\n--- PASS: TestWalk (0.50s)", errPanic)
-	f("reboot: Power down", "Kernel panic - not syncing: ACPI", errPanic)
+	f("internal/cgroup=0", "internal/cgroup=2", ErrTestsFailed)
+	f("--- PASS: TestWalk (0.50s)", "--- FAIL: TestWalk (0.50s)", ErrTestsFailed)
+	f("--- PASS: TestWalk (0.50s)", "--- SKIP: TestWalk (0.50s)", ErrNoTests)
+	f("--- PASS: TestWalk (0.50s)", "    --- PASS: TestWalk (0.50s)", ErrNoTests)
+	f("begin internal/cgroup 2.15", "begin internal/other 2.15", ErrMark, ErrNoEnd)
+	f("begin internal/cgroup 2.15", "begin internal/cgroup soon", ErrMark, ErrNoEnd)
+	f("begin internal/cgroup 2.15", "begin test/vm/selftest 2.15", ErrMark, ErrNoEnd)
+	f("end 4.50 2 ", "end 4.50 3 ", ErrMark, ErrNoEnd)
+	f("end 4.50 2 ", "end late 2 ", ErrMark, ErrNoEnd)
+	f("selftest=0 internal/cgroup=0", "selftest=0", ErrMark, ErrNoEnd)
+	f("internal/cgroup=0", "internal/cgroup=", ErrMark, ErrNoEnd)
+	f("TALLYMAN-VM: end", "TALLYMAN-VM: fin", ErrMark, ErrNoEnd)
+	f("[    4.7", "TALLYMAN-VM: end 1.0 0\n[    4.7", ErrMark)
+	f("--- PASS: TestWalk (0.50s)", "[    3.1] Kernel panic - not syncing: Attempted to kill init!\n--- PASS: TestWalk (0.50s)", ErrPanic)
+	f("reboot: Power down", "Kernel panic - not syncing: ACPI", ErrPanic)
 }
 
 func TestVerdictMissesPackage(t *testing.T) {
 	rep := mustRead(t, goodConsole(t))
-	require.ErrorIs(t, rep.verdict(append(twoPackages(), "internal/container")), errNotRun)
+	require.ErrorIs(t, rep.Verdict(append(twoPackages(), "internal/container")), ErrNotRun)
 }
 
 func TestVerdictOfSilence(t *testing.T) {
 	rep := mustRead(t, "")
-	require.ErrorIs(t, rep.verdict(nil), errNoEnd)
+	require.ErrorIs(t, rep.Verdict(nil), ErrNoEnd)
 }
 
 func TestIsPanic(t *testing.T) {
@@ -119,7 +119,7 @@ func TestIsPanic(t *testing.T) {
 
 func TestReadConsolePassesReadErrorOn(t *testing.T) {
 	broken := io.MultiReader(strings.NewReader("TALLYMAN-VM: begin a 1\n"), iotest.ErrReader(io.ErrUnexpectedEOF))
-	rep, err := readConsole(broken, io.Discard)
+	rep, err := ReadConsole(broken, io.Discard)
 	require.ErrorIs(t, err, io.ErrUnexpectedEOF)
 	require.Len(t, rep.runs, 1)
 }
@@ -133,7 +133,7 @@ func FuzzReadConsole(f *testing.F) {
 	f.Add("TALLYMAN-VM: end 2 0\n[1] Kernel panic - not syncing\n")
 	f.Fuzz(func(t *testing.T, console string) {
 		rep := mustRead(t, console)
-		if rep.verdict([]string{"a"}) != nil {
+		if rep.Verdict([]string{"a"}) != nil {
 			return
 		}
 		_, rest, began := strings.Cut(console, "TALLYMAN-VM: begin a ")
@@ -148,9 +148,9 @@ func FuzzReadConsole(f *testing.F) {
 	})
 }
 
-func mustRead(t *testing.T, console string) report {
+func mustRead(t *testing.T, console string) Report {
 	t.Helper()
-	rep, err := readConsole(strings.NewReader(console), io.Discard)
+	rep, err := ReadConsole(strings.NewReader(console), io.Discard)
 	require.NoError(t, err)
 	return rep
 }

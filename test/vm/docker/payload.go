@@ -1,0 +1,66 @@
+package main
+
+import (
+	"context"
+	_ "embed"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/tallymanhq/tallyman/test/vm/machine"
+)
+
+// runScript is the first thing that runs once the engine is up.
+//
+//go:embed run.sh
+var runScript string
+
+// unit is how the agent runs in the guest.
+//
+//go:embed tallyman.service
+var unit string
+
+// payloadSize leaves the agent room to grow to five times its size. The file is sparse.
+const payloadSize = "512M"
+
+// makePayload makes the second disk, which holds what is under test: the agent with its unit and default configuration,
+// and the tests. It returns its file in the folder work.
+func makePayload(ctx context.Context, root, work string) (string, error) {
+	tree := filepath.Join(work, "payload")
+	err := os.Mkdir(tree, 0o755)
+	if err != nil {
+		return "", err
+	}
+	err = machine.TestBinary{Root: root, Package: guestPackage, Tag: "vmdocker", Output: filepath.Join(tree, "package.test")}.Build(ctx)
+	if err != nil {
+		return "", fmt.Errorf("build tests of %s: %w", guestPackage, err)
+	}
+	agent := filepath.Join(root, "bin", "tallyman")
+	err = machine.CheckStatic(agent)
+	if err != nil {
+		return "", fmt.Errorf("check the agent: %w", err)
+	}
+	err = errors.Join(
+		machine.CopyFile(agent, filepath.Join(tree, "tallyman"), 0o755),
+		machine.CopyFile(filepath.Join(root, "otelcol-config.yaml"), filepath.Join(tree, "config.yaml"), 0o644),
+		writeFiles(tree, map[string]string{
+			"run.sh": runScript, "tallyman.service": unit,
+			"package": guestPackage + "\n", "timeout": testTimeout.String() + "\n",
+		}))
+	if err != nil {
+		return "", err
+	}
+	disk := filepath.Join(work, "payload.img")
+	return disk, makeFileSystem(ctx, fileSystem{tree: tree, file: disk, size: payloadSize})
+}
+
+func writeFiles(dir string, files map[string]string) error {
+	for name, text := range files {
+		err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644)
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
