@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Writes everything that is generated: component metadata by mdatagen and the
-# distribution's main package by ocb. Both run as tools of go.mod, so their
-# version is the one pinned there.
+# Writes everything that is generated: component metadata by mdatagen, the
+# distribution's main package by ocb, and BPF objects with their Go types by
+# clang and bpf2go. The Go tools are those of go.mod, so their version is the one
+# pinned there.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 source scripts/env.sh
@@ -11,6 +12,25 @@ for metadata in receiver/*/metadata.yaml processor/*/metadata.yaml exporter/*/me
   echo "mdatagen $metadata"
   go tool mdatagen "$metadata"
 done
+
+# BPF objects are the same byte for byte only with the same compiler: the one of
+# Debian 12. Elsewhere the committed ones stay.
+bpf() { # package, name, record types
+  local dir=$1 name=$2 type types=()
+  shift 2
+  for type in "$@"; do types+=(-type "$type"); done
+  echo "bpf2go bpf/$name.bpf.c"
+  (
+    cd "$dir"
+    go tool bpf2go -cc clang-14 -strip llvm-strip-14 -target bpfel -go-package "${dir##*/}" "${types[@]}" \
+      "$name" "../../bpf/$name.bpf.c" -- -O2 -Wall -Werror -Wno-unused-function
+  )
+}
+if command -v clang-14 >/dev/null && command -v llvm-strip-14 >/dev/null; then
+  bpf internal/procstream process process_record exec_record cgroup_record kind drop
+else
+  echo "skipped: BPF objects (needs clang-14 and llvm-strip-14)"
+fi
 
 # docs/metrics.md: every component's own documentation on one page.
 {

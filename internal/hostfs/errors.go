@@ -23,12 +23,17 @@ type NotSupportedError struct {
 	Feature string
 	// Remedy is what the user can do about it, one sentence.
 	Remedy string
+	// Err is what the kernel said; may be nil.
+	Err error
 }
 
 // Error implements error.
 func (e *NotSupportedError) Error() string {
 	return fmt.Sprintf("%s: %v (%s)", e.Feature, ErrNotSupported, e.Remedy)
 }
+
+// Unwrap returns what the kernel said.
+func (e *NotSupportedError) Unwrap() error { return e.Err }
 
 // Is makes every NotSupportedError match [ErrNotSupported].
 func (e *NotSupportedError) Is(target error) bool { return target == ErrNotSupported }

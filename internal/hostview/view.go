@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/tallymanhq/tallyman/internal/cgroup"
@@ -44,8 +45,18 @@ type View struct {
 	finder  *container.Discovery
 	holders int // guarded by views.mu
 
-	mu       sync.Mutex    // guards what follows
-	stream   ProcessStream // "" while nobody has asked
+	// processes are those that the stream has told of.
+	processes *container.Processes
+	proc      *procstream.Reader
+	// observers are the samplers, for the stream's goroutine.
+	observers atomic.Pointer[[]*sampler.Sampler]
+	unified   bool // containers are known by the unified hierarchy
+
+	mu     sync.Mutex    // guards what follows
+	wish   ProcessStream // "" while nobody has asked
+	stream *procstream.Stream
+	// refused is why there is no stream although one was wished for.
+	refused  error
 	samplers map[string]*sharedSampler
 }
 
@@ -90,11 +101,12 @@ func Acquire(o Options) (*View, error) {
 func (v *View) agree(wish ProcessStream) error {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if v.stream == "" {
-		v.stream = wish
+	if wish != "" && v.wish != "" && v.wish != wish {
+		return fmt.Errorf("process_stream %q for root_path %q: %w, which asks for %q", wish, v.roots.Root, ErrConflict, v.wish)
 	}
-	if wish != "" && v.stream != wish {
-		return fmt.Errorf("process_stream %q for root_path %q: %w, which asks for %q", wish, v.roots.Root, ErrConflict, v.stream)
+	if v.wish == "" && wish != "" {
+		v.wish = wish
+		v.openStream()
 	}
 	return nil
 }
@@ -105,12 +117,14 @@ func open(o Options) (*View, error) {
 		return nil, err
 	}
 	v := &View{
-		roots:    o.Roots,
-		stream:   o.ProcessStream,
-		host:     host,
-		index:    container.NewIndex(container.IndexOptions{}),
-		samplers: map[string]*sharedSampler{},
+		roots:     o.Roots,
+		host:      host,
+		index:     container.NewIndex(container.IndexOptions{}),
+		processes: container.NewProcesses(container.ProcessesOptions{}),
+		proc:      procstream.NewReader(o.Roots),
+		samplers:  map[string]*sharedSampler{},
 	}
+	v.publish()
 	dir, prefix := host.Hierarchy()
 	v.finder = container.NewDiscovery(container.DiscoveryOptions{
 		Dir: dir, Prefix: prefix, Index: v.index,
@@ -118,6 +132,9 @@ func open(o Options) (*View, error) {
 	})
 	if err := v.finder.Start(); err != nil {
 		return nil, fmt.Errorf("walk %s: %w", dir, err)
+	}
+	if err := v.agree(o.ProcessStream); err != nil {
+		return nil, err // a new view has no wish to be in conflict with
 	}
 	return v, nil
 }
@@ -131,6 +148,7 @@ func (v *View) Release() {
 		return
 	}
 	delete(views.byRoot, v.roots.Root)
+	v.closeStream()
 	v.finder.Close()
 }
 
@@ -159,7 +177,8 @@ func (v *View) Sampler(name string, settings sampler.Settings) *sampler.Sampler 
 		s.holders++
 		return s.Sampler
 	}
-	settings.Processes = v.stream != ProcessStreamOff
+	settings.Processes = v.wish != ProcessStreamOff
+	settings.Stream = v.stream != nil
 	s := &sharedSampler{
 		Sampler: sampler.New(sampler.Options{Roots: v.roots, Host: v.host, Settings: settings}),
 		holders: 1,
@@ -172,6 +191,7 @@ func (v *View) Sampler(name string, settings sampler.Settings) *sampler.Sampler 
 		s.Appeared(*c)
 	}
 	v.samplers[name] = s
+	v.publish()
 	return s.Sampler
 }
 
@@ -187,6 +207,7 @@ func (v *View) ReleaseSampler(name string) {
 		return
 	}
 	delete(v.samplers, name)
+	v.publish()
 	s.Close()
 }
 

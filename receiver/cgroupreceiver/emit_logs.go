@@ -92,6 +92,14 @@ func stopOptions(t *sampler.Target) []metadata.EventAttributeOption {
 	if t.Sample.Known&cgroup.PartCPUTime != 0 {
 		opts = append(opts, metadata.WithContainerCPUTimeEventAttribute(t.Sample.CPU.Usage.Seconds()))
 	}
+	if t.HasExit && t.Exit.Status.Exited() {
+		opts = append(opts, metadata.WithContainerExitCodeEventAttribute(int64(t.Exit.Status.ExitStatus())))
+	}
+	if t.HasExit && t.Exit.Status.Signaled() {
+		// As engines and shells say it: 137 is 128 + SIGKILL.
+		signal := int64(t.Exit.Status.Signal())
+		opts = append(opts, metadata.WithContainerExitCodeEventAttribute(128+signal), metadata.WithContainerExitSignalEventAttribute(signal))
+	}
 	// No kill counted is not "no kill": the cgroup may have gone before the
 	// counter was read again.
 	if t.Events.OOMKill > 0 {

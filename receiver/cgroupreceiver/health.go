@@ -51,6 +51,7 @@ func (h *health) register() error {
 		b.RegisterCgroupUnkeptReadsCallback(simple(func(s sampler.Stats) int64 { return int64(s.Budget.Refused) })),
 		b.RegisterCgroupReadErrorsCallback(h.observeErrors),
 		b.RegisterCgroupDroppedCallback(h.observeDrops),
+		b.RegisterCgroupProcessTierCallback(h.observeTier),
 	} {
 		if err != nil {
 			return err
@@ -71,6 +72,12 @@ func (h *health) observeErrors(_ context.Context, o metric.Int64Observer) error 
 	return nil
 }
 
+func (h *health) observeTier(_ context.Context, o metric.Int64Observer) error {
+	tier, _ := h.view.Tier()
+	o.Observe(1, metric.WithAttributes(attribute.String("tier", string(tier))))
+	return nil
+}
+
 func (h *health) observeDrops(_ context.Context, o metric.Int64Observer) error {
 	s, d := h.sampler.Stats(), h.view.Discovery()
 	for _, drop := range []struct {
@@ -84,6 +91,11 @@ func (h *health) observeDrops(_ context.Context, o metric.Int64Observer) error {
 		{"inotify_overflow", d.Overflows},
 	} {
 		o.Observe(int64(drop.n), metric.WithAttributes(attribute.String("reason", drop.reason)))
+	}
+	if stream, ok := h.view.StreamStats(); ok {
+		for what, n := range stream.Dropped {
+			o.Observe(int64(n), metric.WithAttributes(attribute.String("reason", "process_stream_"+what)))
+		}
 	}
 	return nil
 }

@@ -73,18 +73,20 @@ func (c *core) shutdown(context.Context) error {
 // logStart says once what is read, and how.
 func (c *core) logStart() {
 	containers := c.view.Index().Counts()[container.ClassContainer]
-	c.set.Logger.Info("reading cgroups",
+	c.set.Logger.Info("reading cgroups", append([]zap.Field{
 		zap.Stringer("cgroups", c.view.Mode()),
 		zap.String("root_path", c.cfg.RootPath),
 		zap.Int("containers", containers),
-		zap.String("processes", c.processTier()),
-	)
+	}, c.processTier()...)...)
 }
 
-// processTier is the way processes are watched on this host.
-func (c *core) processTier() string {
-	if c.cfg.ProcessStream == hostview.ProcessStreamOff {
-		return "off"
+// processTier is the way processes are watched on this host, and why not in a
+// better one.
+func (c *core) processTier() []zap.Field {
+	tier, why := c.view.Tier()
+	fields := []zap.Field{zap.String("processes", string(tier))}
+	if why != nil {
+		fields = append(fields, zap.String("because", why.Error()))
 	}
-	return "/proc"
+	return fields
 }

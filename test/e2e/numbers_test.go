@@ -3,7 +3,6 @@ package e2e_test
 import (
 	"errors"
 	"fmt"
-	"math"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -259,11 +258,15 @@ func (a *agent) checkDerived(t *testing.T, s *subject) {
 	require.NoError(t, now.want(`container_oom_kill_count_total{oom_victim_init="true"}`, 0))
 	require.NoError(t, now.want(`container_oom_kill_count_total{oom_victim_init="false"}`, 0))
 
-	usage, ok := now["container_cpu_usage"]
-	require.True(t, ok, "container_cpu_usage")
-	elapsed := uptime.value - before["container_uptime_seconds"].value
-	grown := now.sum("container_cpu_time_seconds_total") - before.sum("container_cpu_time_seconds_total")
-	if elapsed < 1.5 { // no pass was missed in between
-		require.InDelta(t, grown/elapsed, usage.value, 0.001+0.01*math.Abs(usage.value), "container_cpu_usage")
-	}
+	require.Contains(t, now, series("container_cpu_usage"))
+	// The page has the time of the whole pass; on a busy machine a container's
+	// own files may have been read a good deal later, so another pair is tried.
+	testkit.Eventually(t, soon, func() error {
+		before, now = now, a.newer(t, s, now["container_uptime_seconds"].at)
+		elapsed := now["container_uptime_seconds"].value - before["container_uptime_seconds"].value
+		grown := now.sum("container_cpu_time_seconds_total") - before.sum("container_cpu_time_seconds_total")
+		usage := now["container_cpu_usage"].value
+		slack := 0.001 + 0.01*usage
+		return within(usage, grown/elapsed-slack, grown/elapsed+slack)
+	})
 }

@@ -68,9 +68,13 @@ func (c *Consumer) Collect(f func(*Pass)) {
 func (s *Sampler) pass(now time.Time) {
 	s.passAt = now
 	s.stats.Passes++
+	s.applyInbox(now)
+	s.endDue(now)
 	s.scratch = s.pressure.read(s.scratch)
 	for _, t := range s.order {
-		s.read(t, now)
+		if t.ending.IsZero() {
+			s.read(t, now)
+		}
 		s.judge(t, now)
 		s.announce(t)
 	}

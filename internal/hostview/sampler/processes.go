@@ -22,6 +22,13 @@ type processes struct {
 	settled bool
 	// overflowed: more processes than are remembered were there once.
 	overflowed bool
+	// initGone: the first process has ended. Only the ledger knows.
+	initGone bool
+	// doubtful: events were lost; the processes must be looked at.
+	doubtful bool
+	// trustedFrom is when they were last looked at: what the stream tells of
+	// the time before is known.
+	trustedFrom time.Time
 	// tasks is Sample.Pids at the last look: while it stays the same, the
 	// processes are most likely the same too.
 	tasks uint64
@@ -53,6 +60,10 @@ func (s *Sampler) watchProcesses(t *Target, now time.Time, slow bool) {
 		return
 	}
 	p := &t.processes
+	if s.settings.Stream {
+		s.checkLedger(t, now)
+		return
+	}
 	if !s.settings.Processes {
 		// The start of a container that was there before us, or was found
 		// late, needs one look.

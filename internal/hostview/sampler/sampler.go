@@ -21,6 +21,7 @@ type Sampler struct {
 	host     *cgroup.Host
 	budget   *hostfs.Budget
 	now      func() time.Time
+	inbox    inbox
 
 	mu        sync.Mutex // guards everything below
 	targets   map[string]*Target
@@ -95,6 +96,10 @@ func (s *Sampler) Appeared(c container.Cgroup) {
 		return
 	}
 	s.addNested(c)
+	if old := s.targets[c.Path]; old != nil && !old.ending.IsZero() {
+		s.applyInbox(s.now())
+		s.end(old, old.ending)
+	}
 	if s.targets[c.Path] != nil || (s.settings.Want != nil && !s.settings.Want(c)) {
 		return
 	}
@@ -125,7 +130,21 @@ func (s *Sampler) Vanished(c container.Cgroup) {
 	if at.IsZero() {
 		at = s.now()
 	}
+	if s.settings.Stream && t.IsContainer() {
+		t.ending = at
+		return
+	}
 	s.end(t, at)
+}
+
+// endDue ends the containers of which the stream has told everything by now:
+// it is up to a tenth of a second behind.
+func (s *Sampler) endDue(now time.Time) {
+	for i := len(s.order) - 1; i >= 0; i-- { // end takes it out
+		if t := s.order[i]; !t.ending.IsZero() && now.Sub(t.ending) >= streamLag {
+			s.end(t, t.ending)
+		}
+	}
 }
 
 // end takes a target out and hands its last state to every consumer.
@@ -194,6 +213,7 @@ func (s *Sampler) Stats() Stats {
 	for c := range s.consumers {
 		st.DroppedEvents += c.queue.dropped
 	}
+	st.DroppedEvents += s.inbox.drops()
 	st.Budget = s.budget.Stats()
 	st.Problems = s.host.Problems()
 	return st

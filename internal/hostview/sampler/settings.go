@@ -21,6 +21,9 @@ type Settings struct {
 	// Processes: look at the processes of containers, which is what telling
 	// a degraded container from a dead one needs.
 	Processes bool
+	// Stream: the process stream tells of every process, through Observe; /proc
+	// is asked only for what was there before it.
+	Stream bool
 	// LayerUsage: add up the writable layers of containers.
 	LayerUsage bool
 }
@@ -29,6 +32,9 @@ const (
 	// queueMax bounds what waits for one consumer. 4096 ended containers at
 	// about 1 KiB each are 4 MiB, for a consumer that has stopped reading.
 	queueMax = 4096
+	// streamLag is how long the end of a container waits for what the stream
+	// still has to tell of it: twice the time that the stream may hold back.
+	streamLag = 200 * time.Millisecond
 	// processMax bounds the processes remembered of one container (about
 	// 100 bytes each); more are not told apart when one of them is killed.
 	processMax = 1024

@@ -5,6 +5,7 @@ import (
 
 	"github.com/tallymanhq/tallyman/internal/cgroup"
 	"github.com/tallymanhq/tallyman/internal/container"
+	"github.com/tallymanhq/tallyman/internal/procstream"
 )
 
 // Target is one cgroup that is read: usually a container.
@@ -39,11 +40,17 @@ type Target struct {
 	// ProcessesKnown: the processes were looked at, so that Kills and
 	// Degraded mean something.
 	ProcessesKnown bool
+	// Exit is how the first process ended, if HasExit.
+	Exit    procstream.Exit
+	HasExit bool
+	// PidsPeak is the most tasks at once, known at the end; 0 if unknown.
+	PidsPeak uint64
 	// InitPID is the first process on the host's numbering; 0 if unknown.
 	InitPID int
 	// Filesystem is the file system that holds the container's root.
 	Filesystem Filesystem
 
+	ending     time.Time // its cgroup was seen to be gone; zero while it is there
 	reader     *cgroup.Reader
 	slowAt     time.Time
 	usage      time.Duration // CPU usage at the previous read

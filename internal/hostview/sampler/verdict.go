@@ -16,6 +16,10 @@ type verdict struct {
 	seenKills uint64
 	started   bool
 	pending   *pending
+	// exact kills were told by the process stream; unexplained ones by the
+	// counter alone, which rose beyond the others at missingSince.
+	exact, unexplained uint64
+	missingSince       time.Time
 }
 
 type pending struct {
@@ -31,6 +35,8 @@ type pending struct {
 	// young: the container was made so short a time before that its
 	// processes had not been looked at in peace.
 	young bool
+	// exact: the process stream has named the victims.
+	exact bool
 }
 
 // confirmAfter is how long the first process must outlive a kill. From the
@@ -59,6 +65,10 @@ func (s *Sampler) judge(t *Target, now time.Time) {
 		if t.Initial || !t.IsContainer() {
 			t.Kills.Unknown, v.seenKills = t.Events.OOMKill, t.Events.OOMKill
 		}
+	}
+	if s.settings.Stream && t.IsContainer() {
+		s.judgeExactly(t, now)
+		return
 	}
 	grown := t.Events.OOMKill - v.seenKills
 	v.seenKills = t.Events.OOMKill
@@ -201,6 +211,10 @@ func (s *Sampler) settleOnEnd(t *Target) {
 	if p == nil {
 		return
 	}
+	if p.exact {
+		s.settleExactly(t)
+		return
+	}
 	t.verdict.pending = nil
 	p.addLeft(t.processes.takeGone())
 	for _, known := range t.processes.known {
@@ -225,6 +239,9 @@ func (s *Sampler) emitKills(t *Target, p *pending, like Event) {
 		if i < uint64(len(p.lost)) {
 			l := p.lost[i]
 			e.Victim.PID, e.Victim.VPID, e.Victim.Executable, e.Victim.RSS = l.PID, l.vpid, l.Comm, l.RSS
+			if p.exact {
+				e.Victim.Init, e.Victim.InitKnown = l == t.processes.init, true
+			}
 		}
 		s.emit(e)
 	}

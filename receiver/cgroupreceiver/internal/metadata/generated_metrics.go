@@ -284,6 +284,36 @@ var MapAttributeSystemPagingFaultType = map[string]AttributeSystemPagingFaultTyp
 	"minor": AttributeSystemPagingFaultTypeMinor,
 }
 
+// AttributeTier specifies the value tier attribute.
+type AttributeTier int
+
+const (
+	_ AttributeTier = iota
+	AttributeTierBpf
+	AttributeTierProc
+	AttributeTierOff
+)
+
+// String returns the string representation of the AttributeTier.
+func (av AttributeTier) String() string {
+	switch av {
+	case AttributeTierBpf:
+		return "bpf"
+	case AttributeTierProc:
+		return "proc"
+	case AttributeTierOff:
+		return "off"
+	}
+	return ""
+}
+
+// MapAttributeTier is a helper map of string to AttributeTier attribute value.
+var MapAttributeTier = map[string]AttributeTier{
+	"bpf":  AttributeTierBpf,
+	"proc": AttributeTierProc,
+	"off":  AttributeTierOff,
+}
+
 var MetricsInfo = metricsInfo{
 	ContainerCPULimit: metricInfo{
 		Name: "container.cpu.limit",

@@ -31,6 +31,7 @@ type TelemetryBuilder struct {
 	CgroupContainers  metric.Int64ObservableGauge
 	CgroupDropped     metric.Int64ObservableCounter
 	CgroupOpenFiles   metric.Int64ObservableGauge
+	CgroupProcessTier metric.Int64ObservableGauge
 	CgroupReadErrors  metric.Int64ObservableCounter
 	CgroupUnkeptReads metric.Int64ObservableCounter
 	CgroupVanished    metric.Int64ObservableCounter
@@ -83,6 +84,21 @@ func (builder *TelemetryBuilder) RegisterCgroupOpenFilesCallback(cb metric.Int64
 		cb(ctx, &observerInt64{inst: builder.CgroupOpenFiles, obs: o})
 		return nil
 	}, builder.CgroupOpenFiles)
+	if err != nil {
+		return err
+	}
+	builder.mu.Lock()
+	defer builder.mu.Unlock()
+	builder.registrations = append(builder.registrations, reg)
+	return nil
+}
+
+// RegisterCgroupProcessTierCallback sets callback for observable CgroupProcessTier metric.
+func (builder *TelemetryBuilder) RegisterCgroupProcessTierCallback(cb metric.Int64Callback) error {
+	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
+		cb(ctx, &observerInt64{inst: builder.CgroupProcessTier, obs: o})
+		return nil
+	}, builder.CgroupProcessTier)
 	if err != nil {
 		return err
 	}
@@ -181,6 +197,12 @@ func NewTelemetryBuilder(settings component.TelemetrySettings, options ...Teleme
 		"otelcol_cgroup_open_files",
 		metric.WithDescription("Descriptors kept open. [Alpha]"),
 		metric.WithUnit("{file}"),
+	)
+	errs = errors.Join(errs, err)
+	builder.CgroupProcessTier, err = builder.meter.Int64ObservableGauge(
+		"otelcol_cgroup_process_tier",
+		metric.WithDescription("1 for the way in which processes are watched: bpf (every one, as it happens), proc (those that /proc shows now and then), off. [Alpha]"),
+		metric.WithUnit("1"),
 	)
 	errs = errors.Join(errs, err)
 	builder.CgroupReadErrors, err = builder.meter.Int64ObservableCounter(

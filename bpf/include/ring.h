@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * The ring buffer that records go through, and the count of those that found
+ * it full.
+ */
+#ifndef TALLYMAN_RING_H
+#define TALLYMAN_RING_H
+
+#include "kernel.h"
+
+/* The reader is woken when this many bytes wait, and looks by itself every
+ * 100 ms. A wake-up for each record costs five times what the record does. */
+const volatile __u64 wake_at = 512 << 10;
+
+/* 8 MiB hold about 30,000 records: a second of a fork bomb. */
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 8 << 20);
+} records SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, DROP_COUNT);
+	__type(key, __u32);
+	__type(value, __u64);
+} drops SEC(".maps");
+
+static __always_inline void *reserve(__u64 size, __u32 drop)
+{
+	void *record = bpf_ringbuf_reserve(&records, size, 0);
+
+	if (!record) {
+		__u64 *count = bpf_map_lookup_elem(&drops, &drop);
+
+		if (count)
+			*count += 1;
+	}
+	return record;
+}
+
+static __always_inline void submit(void *record)
+{
+	bool wake = bpf_ringbuf_query(&records, BPF_RB_AVAIL_DATA) >= wake_at;
+
+	bpf_ringbuf_submit(record, wake ? BPF_RB_FORCE_WAKEUP : BPF_RB_NO_WAKEUP);
+}
+
+#endif

@@ -1,0 +1,228 @@
+package sampler
+
+import (
+	"time"
+
+	"github.com/tallymanhq/tallyman/internal/cgroup"
+	"github.com/tallymanhq/tallyman/internal/procstream"
+)
+
+// The ledger keeps a container's processes by what the process stream tells:
+// who descends from the first process, who was killed, how the first one
+// ended. Nothing is looked up in /proc but for containers that were there
+// before the stream, and after the stream has lost events.
+
+// Observe tells of a process in a container. It never waits for a pass.
+func (s *Sampler) Observe(o Observation) { s.inbox.add(o) }
+
+// ObserveLoss tells that events before this moment were lost.
+func (s *Sampler) ObserveLoss() {
+	s.inbox.mu.Lock()
+	defer s.inbox.mu.Unlock()
+	s.inbox.lost = true
+}
+
+// applyInbox brings the ledgers up to date.
+func (s *Sampler) applyInbox(now time.Time) {
+	if !s.settings.Stream {
+		return
+	}
+	list, lost := s.inbox.take()
+	var homeless []Observation
+	for i := range list {
+		o := &list[i]
+		t := s.targets[o.Root]
+		switch {
+		case t != nil && o.Kind == procstream.CgroupRemoved:
+			t.hear(o)
+		case t != nil && t.Inode == o.RootID:
+			s.apply(t, o)
+		case now.Sub(o.At) < homelessMax:
+			homeless = append(homeless, *o)
+		}
+	}
+	s.inbox.putBack(homeless)
+	if !lost {
+		return
+	}
+	for _, t := range s.order {
+		t.processes.doubtful = true
+	}
+}
+
+// hear takes the counters that a cgroup had at its end. With cgroup v1 each
+// hierarchy tells its own; that of the pids controller is known by its path
+// alone.
+func (t *Target) hear(o *Observation) {
+	if o.RootID != t.Inode && o.MemoryPeak > 0 {
+		return // an earlier container of the same name
+	}
+	if o.MemoryPeak > 0 {
+		t.Sample.Memory.Peak = max(t.Sample.Memory.Peak, o.MemoryPeak)
+		t.Sample.Known |= cgroup.PartMemoryPeak
+	}
+	t.PidsPeak = max(t.PidsPeak, o.PidsPeak)
+}
+
+func (s *Sampler) apply(t *Target, o *Observation) {
+	if !t.IsContainer() || o.At.Before(t.processes.trustedFrom) {
+		return // what was looked up since knows it
+	}
+	p := &t.processes
+	switch o.Kind {
+	case procstream.Forked:
+		parent := p.known[o.PPID]
+		p.enter(o, parent != nil && (parent == p.init || parent.child))
+	case procstream.Moved:
+		// From outside: the runtime's helpers, or an exec session.
+		p.enter(o, false)
+	case procstream.Executed:
+		s.executed(t, o)
+	case procstream.Exited:
+		s.exited(t, o)
+	}
+}
+
+// enter makes a process known. One that is known already has only moved
+// between cgroups of the container.
+func (p *processes) enter(o *Observation, child bool) {
+	if known := p.known[o.PID]; known != nil && known.Start == o.Start {
+		return
+	}
+	if len(p.known) >= processMax {
+		p.overflowed = true
+		return
+	}
+	if p.known == nil {
+		p.known = map[int]*process{}
+	}
+	p.known[o.PID] = &process{
+		Stat: procstream.Stat{PID: o.PID, PPID: o.PPID, Start: o.Start, Comm: o.Comm},
+		vpid: o.VPID, child: child, placed: true, look: o.At,
+	}
+}
+
+// executed renames a process. The first program that is executed inside a
+// container is that of its first process: the runtime's helpers have started
+// before they enter.
+func (s *Sampler) executed(t *Target, o *Observation) {
+	p := &t.processes
+	known := p.known[o.PID]
+	if known == nil || known.Start != o.Start {
+		p.enter(o, false)
+		known = p.known[o.PID]
+	}
+	if known == nil {
+		return
+	}
+	known.Comm = o.Comm
+	if p.init != nil {
+		return
+	}
+	p.init = known
+	t.InitPID = known.PID
+	if started := s.proc.StartTime(known.Start); started.Before(t.Start) {
+		t.Start = started
+	}
+}
+
+// exited takes a process out, and notes an OOM kill.
+func (s *Sampler) exited(t *Target, o *Observation) {
+	p := &t.processes
+	known := p.known[o.PID]
+	if known == nil || known.Start != o.Start {
+		return
+	}
+	delete(p.known, o.PID)
+	if known == p.init {
+		p.initGone = true
+		t.Exit, t.HasExit = o.Exit, true
+	}
+	if o.Exit.OOM {
+		known.RSS, known.victim = o.Exit.MaxRSS, true
+		s.noteVictim(t, known, o.At)
+	}
+}
+
+// noteVictim adds a kill to those that are to be settled.
+func (s *Sampler) noteVictim(t *Target, victim *process, at time.Time) {
+	v := &t.verdict
+	if v.pending == nil || !v.pending.exact {
+		// Times of starts are cut to 10 ms; nothing replaces a victim before
+		// its parent has been told.
+		v.pending = &pending{since: at.Add(-20 * time.Millisecond), at: at, exact: true}
+	}
+	v.pending.kills++
+	v.pending.last = at
+	v.pending.lost = append(v.pending.lost, victim)
+	v.exact++
+}
+
+// checkLedger looks at the processes of a container that was there before the
+// stream, and of every one after events were lost.
+func (s *Sampler) checkLedger(t *Target, now time.Time) {
+	p := &t.processes
+	if p.doubtful || t.Initial && p.init == nil {
+		from := s.now()
+		s.look(t, now, p.doubtful)
+		p.doubtful, p.trustedFrom = false, from
+		for _, known := range p.known {
+			known.child = known.child || p.descends(known)
+			known.fresh, known.placed = false, true
+		}
+		p.gone, p.goneBefore = nil, nil
+	}
+	t.ProcessesKnown = p.init != nil
+}
+
+// judgeExactly settles the kills that the stream has told of.
+func (s *Sampler) judgeExactly(t *Target, now time.Time) {
+	v := &t.verdict
+	if p := v.pending; p != nil && (now.Sub(p.last) >= confirmAfter || now.Sub(p.at) >= confirmAtLast) {
+		s.settleExactly(t)
+	}
+	s.countUnexplained(t, now)
+	if t.Degraded != nil && v.pending == nil {
+		s.checkRecovery(t, now)
+	}
+}
+
+// settleExactly decides on the kills that are pending: whoever was to end with
+// the victims has done so by now.
+func (s *Sampler) settleExactly(t *Target) {
+	p, init := t.verdict.pending, t.processes.init
+	t.verdict.pending = nil
+	for _, l := range p.lost {
+		if l == init {
+			t.Kills.Init++
+		} else {
+			t.Kills.Other++
+		}
+	}
+	survived := init != nil && !t.processes.initGone && t.End.IsZero()
+	s.emitKills(t, p, Event{Survived: survived, SurvivedKnown: init != nil})
+	if survived {
+		s.degrade(t, p)
+	}
+}
+
+// countUnexplained is for kills that the kernel has counted and the stream
+// has not told of: it cannot here, or has lost them.
+func (s *Sampler) countUnexplained(t *Target, now time.Time) {
+	v := &t.verdict
+	explained := v.seenKills + v.exact + v.unexplained
+	if t.Events.OOMKill <= explained {
+		v.missingSince = time.Time{}
+		return
+	}
+	if v.missingSince.IsZero() {
+		v.missingSince = now
+	}
+	if now.Sub(v.missingSince) < confirmAtLast {
+		return
+	}
+	missing := t.Events.OOMKill - explained
+	v.unexplained += missing
+	t.Kills.Unknown += missing
+	s.emitKills(t, &pending{at: v.missingSince, kills: missing}, Event{})
+}
