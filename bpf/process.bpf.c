@@ -96,6 +96,7 @@ int on_exit(__u64 *ctx)
 	struct signal_struct *signal = 0;
 	struct process_record *r;
 	__u64 spent = 0, own = 0;
+	__u32 pid = 0;
 	int live = 0;
 
 	read(signal, task->signal);
@@ -118,9 +119,10 @@ int on_exit(__u64 *ctx)
 		read(own, leader->se.sum_exec_runtime);
 		r->cpu_time += own;
 	}
-	if (bpf_map_lookup_elem(&victims, &r->pid)) {
+	pid = r->pid; /* before 6.2 a key must not be in the ring buffer */
+	if (bpf_map_lookup_elem(&victims, &pid)) {
 		r->oom = 1;
-		bpf_map_delete_elem(&victims, &r->pid);
+		bpf_map_delete_elem(&victims, &pid);
 	}
 	submit(r);
 	return 0;

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/btf"
 	"github.com/cilium/ebpf/link"
 	"github.com/cilium/ebpf/rlimit"
 )
@@ -30,6 +31,9 @@ func Load(spec *ebpf.CollectionSpec) (*Set, error) {
 	// Kernels before 5.11 count maps as locked memory. Where the limit cannot
 	// be lifted, making the maps will say so.
 	_ = rlimit.RemoveMemlock()
+	// The kernel's types are parsed for the first program and kept for the
+	// next ones: tens of megabytes that nobody needs afterwards.
+	defer btf.FlushKernelSpec()
 	s := &Set{Programs: map[string]error{}, progs: map[string]*ebpf.Program{}}
 	names := slices.Sorted(maps.Keys(spec.Programs))
 	if err := s.makeMaps(spec); err != nil {

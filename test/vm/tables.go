@@ -23,7 +23,8 @@ func suites() []suite {
 	return []suite{
 		{Name: "selftest", Packages: []string{self}},
 		{Name: "cgroup", Packages: []string{
-			self, "internal/hostfs", "internal/procstream", "internal/cgroup", "internal/container", "internal/hostview",
+			self, "internal/hostfs", "internal/bpfload", "internal/procstream", "internal/cgroup", "internal/container", "internal/netns",
+			"internal/hostview",
 		}},
 	}
 }
