@@ -22,6 +22,7 @@ type Set struct {
 	maps  map[string]*ebpf.Map
 	progs map[string]*ebpf.Program
 	links []link.Link
+	types *btf.Spec // the kernel's, while programs are loaded
 }
 
 // Load makes the maps of an object and loads and attaches each of its
@@ -31,14 +32,15 @@ func Load(spec *ebpf.CollectionSpec) (*Set, error) {
 	// Kernels before 5.11 count maps as locked memory. Where the limit cannot
 	// be lifted, making the maps will say so.
 	_ = rlimit.RemoveMemlock()
-	// The kernel's types are parsed for the first program and kept for the
-	// next ones: tens of megabytes that nobody needs afterwards.
-	defer btf.FlushKernelSpec()
 	s := &Set{Programs: map[string]error{}, progs: map[string]*ebpf.Program{}}
 	names := slices.Sorted(maps.Keys(spec.Programs))
 	if err := s.makeMaps(spec); err != nil {
 		return nil, explain("maps", err)
 	}
+	// Read once for all programs; nil, without BTF, leaves it to each of them
+	// to do without or say so.
+	s.types, _ = btf.LoadKernelSpec()
+	defer func() { s.types = nil }()
 	for _, name := range names {
 		err := s.start(spec, name)
 		if err != nil {
@@ -79,7 +81,10 @@ func (s *Set) makeMaps(spec *ebpf.CollectionSpec) error {
 func (s *Set) start(spec *ebpf.CollectionSpec, name string) error {
 	one := spec.Copy()
 	one.Programs = map[string]*ebpf.ProgramSpec{name: one.Programs[name]}
-	collection, err := ebpf.NewCollectionWithOptions(one, ebpf.CollectionOptions{MapReplacements: s.maps})
+	collection, err := ebpf.NewCollectionWithOptions(one, ebpf.CollectionOptions{
+		MapReplacements: s.maps,
+		Programs:        ebpf.ProgramOptions{KernelTypes: s.types},
+	})
 	if err != nil {
 		return err
 	}

@@ -23,9 +23,9 @@ const (
 	testTimeout = 10 * time.Minute
 	// memory of the guest (MiB): the page cache for the image, a Docker engine, the agent, containers.
 	memory = 2048
-	// consoleTail is how many lines of the console are printed when a run did not pass: a failure with its reasons,
-	// and the four logs of run.sh.
-	consoleTail = 200
+	// consoleTail is how many lines of the console are printed when a run did not pass: all of them in most cases. With
+	// four tests failing and the logs of run.sh it was 260.
+	consoleTail = 300
 )
 
 // options are the command line.

@@ -24,7 +24,7 @@ code=0
 if [ "$code" != 0 ]; then
 	for unit in tallyman docker containerd; do
 		echo "end of the journal of $unit:"
-		journalctl --no-pager --output=short-monotonic --lines=30 --unit="$unit"
+		journalctl --no-pager --output=short-monotonic --lines=20 --unit="$unit"
 	done
 	echo "end of the kernel's messages:"
 	dmesg | tail -n 30
