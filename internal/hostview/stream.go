@@ -38,7 +38,9 @@ func (v *View) openStream() {
 		v.refused = err
 		return
 	}
-	v.stream = stream
+	// What appears while the first walk over the cgroups is still to come has
+	// been told, but not who was in it before.
+	v.stream, v.streamFrom = stream, time.Now()
 }
 
 func (v *View) startStream() (*procstream.Stream, error) {

@@ -52,9 +52,10 @@ type View struct {
 	observers atomic.Pointer[[]*sampler.Sampler]
 	unified   bool // containers are known by the unified hierarchy
 
-	mu     sync.Mutex    // guards what follows
-	wish   ProcessStream // "" while nobody has asked
-	stream *procstream.Stream
+	mu         sync.Mutex    // guards what follows
+	wish       ProcessStream // "" while nobody has asked
+	stream     *procstream.Stream
+	streamFrom time.Time
 	// refused is why there is no stream although one was wished for.
 	refused  error
 	samplers map[string]*sharedSampler
@@ -178,7 +179,7 @@ func (v *View) Sampler(name string, settings sampler.Settings) *sampler.Sampler 
 		return s.Sampler
 	}
 	settings.Processes = v.wish != ProcessStreamOff
-	settings.Stream = v.stream != nil
+	settings.Stream, settings.StreamFrom = v.stream != nil, v.streamFrom
 	s := &sharedSampler{
 		Sampler: sampler.New(sampler.Options{Roots: v.roots, Host: v.host, Settings: settings}),
 		holders: 1,

@@ -72,10 +72,10 @@ func (s *Sampler) apply(t *Target, o *Observation) {
 	switch o.Kind {
 	case procstream.Forked:
 		parent := p.known[o.PPID]
-		p.enter(o, parent != nil && (parent == p.init || parent.child))
+		s.enter(p, o, parent != nil && (parent == p.init || parent.child))
 	case procstream.Moved:
 		// From outside: the runtime's helpers, or an exec session.
-		p.enter(o, false)
+		s.enter(p, o, false)
 	case procstream.Executed:
 		s.executed(t, o)
 	case procstream.Exited:
@@ -85,12 +85,15 @@ func (s *Sampler) apply(t *Target, o *Observation) {
 
 // enter makes a process known. One that is known already has only moved
 // between cgroups of the container.
-func (p *processes) enter(o *Observation, child bool) {
+func (s *Sampler) enter(p *processes, o *Observation, child bool) {
 	if known := p.known[o.PID]; known != nil && known.Start == o.Start {
 		return
 	}
 	if len(p.known) >= processMax {
-		p.overflowed = true
+		if !p.overflowed {
+			p.overflowed = true
+			s.stats.DroppedProcesses++
+		}
 		return
 	}
 	if p.known == nil {
@@ -109,7 +112,7 @@ func (s *Sampler) executed(t *Target, o *Observation) {
 	p := &t.processes
 	known := p.known[o.PID]
 	if known == nil || known.Start != o.Start {
-		p.enter(o, false)
+		s.enter(p, o, false)
 		known = p.known[o.PID]
 	}
 	if known == nil {
@@ -160,9 +163,10 @@ func (s *Sampler) noteVictim(t *Target, victim *process, at time.Time) {
 
 // checkLedger looks at the processes of a container that was there before the
 // stream, and of every one after events were lost.
-func (s *Sampler) checkLedger(t *Target, now time.Time) {
+func (s *Sampler) checkLedger(t *Target, now time.Time, slow bool) {
 	p := &t.processes
-	if p.doubtful || t.Initial && p.init == nil {
+	old := p.init == nil && t.FirstSeen.Before(s.settings.StreamFrom)
+	if p.doubtful || old && (slow || t.Sample.Pids != p.tasks) {
 		from := s.now()
 		s.look(t, now, p.doubtful)
 		p.doubtful, p.trustedFrom = false, from

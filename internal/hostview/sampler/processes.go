@@ -61,7 +61,7 @@ func (s *Sampler) watchProcesses(t *Target, now time.Time, slow bool) {
 	}
 	p := &t.processes
 	if s.settings.Stream {
-		s.checkLedger(t, now)
+		s.checkLedger(t, now, slow)
 		return
 	}
 	if !s.settings.Processes {

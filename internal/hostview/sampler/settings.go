@@ -24,6 +24,9 @@ type Settings struct {
 	// Stream: the process stream tells of every process, through Observe; /proc
 	// is asked only for what was there before it.
 	Stream bool
+	// StreamFrom is when it began to: containers older than that must be
+	// looked at once.
+	StreamFrom time.Time
 	// LayerUsage: add up the writable layers of containers.
 	LayerUsage bool
 }
