@@ -41,6 +41,39 @@ func (v *View) openStream() {
 	// What appears while the first walk over the cgroups is still to come has
 	// been told, but not who was in it before.
 	v.stream, v.streamFrom = stream, time.Now()
+	v.seed()
+}
+
+// seed makes the processes known that are in containers already, while events
+// may come in.
+func (v *View) seed() {
+	reader := procstream.NewReader(v.roots)
+	var pids []int
+	for cg := range v.index.Live() {
+		if cg.Class != container.ClassContainer {
+			continue
+		}
+		var err error
+		if pids, err = reader.Pids(v.host.ProcsFile(cg.Path), pids[:0]); err != nil {
+			continue // gone
+		}
+		for _, pid := range pids {
+			v.seedProcess(reader, pid, cg.Inode)
+		}
+	}
+}
+
+// seedProcess looks twice: an end that was told between the first look and
+// the entry in the table found nothing to remove there.
+func (v *View) seedProcess(reader *procstream.Reader, pid int, cgroup uint64) {
+	stat, err := reader.Stat(pid)
+	if err != nil || stat.Ended {
+		return
+	}
+	v.processes.Add(pid, stat.Start, cgroup)
+	if again, err := reader.Stat(pid); err != nil || again.Ended || again.Start != stat.Start {
+		v.processes.Remove(pid, stat.Start, time.Time{})
+	}
 }
 
 func (v *View) startStream() (*procstream.Stream, error) {
@@ -90,7 +123,7 @@ func (v *View) StreamStats() (procstream.StreamStats, bool) {
 }
 
 // Container finds the container that a process is in, or was: also one that
-// has ended a while ago. Only the process stream fills this table.
+// has ended a while ago. Without a process stream nothing is known.
 func (v *View) Container(pid int) (*container.Cgroup, bool) {
 	p, ok := v.processes.ByPID(pid)
 	if !ok {
@@ -183,6 +216,7 @@ func (v *View) tellEnd(c *procstream.CgroupEvent, at time.Time) {
 // lost is called by the stream when what the tables say is no longer sure.
 func (v *View) lost() {
 	v.processes.Clear()
+	v.seed()
 	for _, s := range *v.observers.Load() {
 		s.ObserveLoss()
 	}

@@ -90,6 +90,19 @@ func TestShortLives(t *testing.T) {
 	}
 }
 
+// A process that is older than the stream is known as well.
+func TestOldProcessIsKnown(t *testing.T) {
+	testkit.NeedBPF(t)
+	g, id := newContainer(t)
+	cmd := testkit.Run(t, g, "sleep", "600")
+	v := acquire(t)
+	c, ok := v.Container(cmd.Process.Pid)
+	require.True(t, ok)
+	require.Equal(t, id, c.ID)
+	_, ok = v.Container(os.Getpid())
+	require.False(t, ok, "it is in no container")
+}
+
 // Every one of many short processes is known by its container, also after its
 // end, and nothing is lost.
 func TestEveryProcessIsKnown(t *testing.T) {

@@ -49,10 +49,11 @@ func TestSilentConsoleSaysHowToSeeMore(t *testing.T) {
 }
 
 func TestParseOptions(t *testing.T) {
-	opts, err := parseOptions([]string{"-deadline", "7s", "-v"})
+	opts, err := parseOptions([]string{"-deadline", "7s", "-v", "-run", "Killed"})
 	require.NoError(t, err)
 	require.Equal(t, 7*time.Second, opts.deadline)
 	require.True(t, opts.verbose)
+	require.Equal(t, "Killed", opts.run)
 	require.Equal(t, "6.1", opts.kernel.Name)
 	_, err = parseOptions([]string{"./internal/cgroup"})
 	require.ErrorIs(t, err, errArguments)

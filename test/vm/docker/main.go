@@ -33,6 +33,7 @@ type options struct {
 	kernel   machine.Kernel
 	deadline time.Duration // for the machine alone
 	verbose  bool          // show the whole console, with boot messages
+	run      string        // tests to run, as go test takes it
 }
 
 func main() {
@@ -58,6 +59,7 @@ func parseOptions(args []string) (options, error) {
 	kernelName := fs.String("kernel", "6.1", "kernel to boot, a row of test/vm/machine/kernels.go")
 	fs.DurationVar(&opts.deadline, "deadline", 15*time.Minute, "time the machine may run")
 	fs.BoolVar(&opts.verbose, "v", false, "show the whole console, with boot messages")
+	fs.StringVar(&opts.run, "run", ".", "run only the guest's tests that match this expression")
 	err := fs.Parse(args)
 	if err != nil {
 		return options{}, err
@@ -128,7 +130,7 @@ func prepare(ctx context.Context, opts options, s setting) (machine.Machine, err
 	if err != nil {
 		return machine.Machine{}, err
 	}
-	payload, err := makePayload(ctx, s.root, s.work)
+	disk, err := payload{root: s.root, work: s.work, run: opts.run}.make(ctx)
 	s.clock.Done("tests")
 	if err != nil {
 		return machine.Machine{}, err
@@ -136,7 +138,7 @@ func prepare(ctx context.Context, opts options, s setting) (machine.Machine, err
 	return machine.Machine{
 		Vmlinuz: img.Vmlinuz,
 		Memory:  memory,
-		Disks:   []machine.Disk{{File: system, Lost: true}, {File: payload}},
+		Disks:   []machine.Disk{{File: system, Lost: true}, {File: disk}},
 		Words:   kernelWords(opts.verbose),
 		Verbose: opts.verbose,
 	}, nil

@@ -16,11 +16,12 @@ systemctl enable --quiet --now tallyman.service
 
 package=$(cat /srv/package)
 timeout=$(cat /srv/timeout)
+run=$(cat /srv/run)
 export HOME=/root TALLYMAN_VM=1 TALLYMAN_REQUIRE=1
 say begin "$package" "$(up)"
 code=0
 # Parallel tests wait for the agent, not for the one processor, which is the default number of them.
-/srv/package.test -test.v -test.parallel=8 -test.timeout="$timeout" </dev/null || code=$?
+/srv/package.test -test.v -test.run="$run" -test.parallel=8 -test.timeout="$timeout" </dev/null || code=$?
 if [ "$code" != 0 ]; then
 	for unit in tallyman docker containerd; do
 		echo "end of the journal of $unit:"

@@ -120,12 +120,13 @@ func waitUptime(t *testing.T, more float64, ids ...string) {
 
 // event is one log record of a container.
 type event struct {
+	name       string
 	severity   plog.SeverityNumber
 	attributes map[string]any
 }
 
-// events returns the records of one name that the file has about a container: one OTLP JSON document per line, of which
-// the last may be in the middle of being written.
+// events returns the records that the file has about a container: one OTLP JSON document per line, of which the last may
+// be in the middle of being written. An empty name means all of them.
 func events(id, name string) ([]event, error) {
 	text, err := os.ReadFile(eventsFile)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -153,8 +154,8 @@ func eventsOf(logs plog.Logs, id, name string) []event {
 		}
 		for _, scope := range resource.ScopeLogs().All() {
 			for _, record := range scope.LogRecords().All() {
-				if record.EventName() == name {
-					found = append(found, event{record.SeverityNumber(), record.Attributes().AsRaw()})
+				if name == "" || record.EventName() == name {
+					found = append(found, event{record.EventName(), record.SeverityNumber(), record.Attributes().AsRaw()})
 				}
 			}
 		}

@@ -36,6 +36,23 @@ func engine(t *testing.T) *testkit.Engine {
 	return e
 }
 
+// start runs a container to the end of the test, and tells what the agent made of it if the test does not pass.
+func start(t *testing.T, spec testkit.ContainerSpec) *testkit.Container {
+	t.Helper()
+	c := engine(t).RunContainer(t, spec)
+	t.Cleanup(func() {
+		if !t.Failed() {
+			return
+		}
+		all, err := events(c.ID, "")
+		t.Logf("events of %s, first process %d (%v):", c.Name, c.PID, err)
+		for _, e := range all {
+			t.Logf("  %s %s %v", e.severity, e.name, e.attributes)
+		}
+	})
+	return c
+}
+
 // scopeOf is where the systemd driver puts a container. That it is there is proven by the container's process.
 func scopeOf(t *testing.T, c *testkit.Container) scope {
 	t.Helper()
@@ -110,7 +127,7 @@ func TestNumbersAgree(t *testing.T) {
 	runAgent(t)
 	list := subjects()
 	for _, s := range list {
-		s.Container = engine(t).RunContainer(t, s.spec)
+		s.Container = start(t, s.spec)
 		s.scope = scopeOf(t, s.Container)
 	}
 	limit, err := os.ReadFile(filepath.Join(cgroupMount, list[1].scope.path, "memory.max"))
@@ -124,7 +141,9 @@ func TestNumbersAgree(t *testing.T) {
 			}
 			return err
 		})
-		waitEvent(t, s.ID, "container.start")
+		// Early on the runtime's helper may be all there is, so whom it names is told and not judged.
+		named := waitEvent(t, s.ID, "container.start").attributes["container.pid"]
+		t.Logf("%s: container.start names process %v, the engine %d", s.Name, named, s.PID)
 	}
 	eventually(t, soon, func() error { return agree(t, list) })
 	for _, s := range list {
@@ -229,7 +248,7 @@ func TestStatusAndJournal(t *testing.T) {
 // A restart by systemd loses no container.
 func TestRestart(t *testing.T) {
 	runAgent(t)
-	s := &subject{Container: engine(t).RunContainer(t, testkit.ContainerSpec{Name: "stays", NetworkMode: "none"})}
+	s := &subject{Container: start(t, testkit.ContainerSpec{Name: "stays", NetworkMode: "none"})}
 	s.scope = scopeOf(t, s.Container)
 	waitPage(t, s.ID)
 	before := properties(t, unit)

@@ -30,7 +30,7 @@ const (
 // tight is a container in which what grows does not fit.
 func tight(t *testing.T, script string) *testkit.Container {
 	t.Helper()
-	return engine(t).RunContainer(t, testkit.ContainerSpec{Name: "tight", NetworkMode: "none", Memory: 10 * mib, MemorySwap: 10 * mib, Cmd: shell(script)})
+	return start(t, testkit.ContainerSpec{Name: "tight", NetworkMode: "none", Memory: 10 * mib, MemorySwap: 10 * mib, Cmd: shell(script)})
 }
 
 // whenTold makes a shell wait until told, so that the agent has seen it before anything happens. It starts no process
@@ -148,8 +148,8 @@ const expiration = 90 * time.Second
 func TestRemovedContainersVanish(t *testing.T) {
 	t.Parallel()
 	runAgent(t)
-	keeper := engine(t).RunContainer(t, testkit.ContainerSpec{Name: "keeper", NetworkMode: "none"})
-	goner := engine(t).RunContainer(t, testkit.ContainerSpec{Name: "goner"})
+	keeper := start(t, testkit.ContainerSpec{Name: "keeper", NetworkMode: "none"})
+	goner := start(t, testkit.ContainerSpec{Name: "goner"})
 	waitPage(t, keeper.ID)
 	waitPage(t, goner.ID)
 	require.NoError(t, goner.Remove(t.Context()))
