@@ -106,8 +106,8 @@ func (s *Sampler) enter(p *processes, o *Observation, child bool) {
 }
 
 // executed renames a process. The first program that is executed inside a
-// container is that of its first process: the runtime's helpers have started
-// before they enter.
+// container is that of its first process, unless one of the runtime's helpers
+// was moved in before it replaced itself: runc does so with a copy of itself.
 func (s *Sampler) executed(t *Target, o *Observation) {
 	p := &t.processes
 	known := p.known[o.PID]
@@ -119,14 +119,30 @@ func (s *Sampler) executed(t *Target, o *Observation) {
 		return
 	}
 	known.Comm = o.Comm
-	if p.init != nil {
+	if p.init != nil && !p.followsHelper(known, o.At.Sub(t.FirstSeen)) {
 		return
 	}
-	p.init = known
+	p.init, p.initGone = known, false
+	t.Exit, t.HasExit = procstream.Exit{}, false
 	t.InitPID = known.PID
 	if started := s.proc.StartTime(known.Start); started.Before(t.Start) {
 		t.Start = started
 	}
+}
+
+// helperMax is how old a container may be when its helpers have left. It took
+// 12 s on an emulated machine.
+const helperMax = 30 * time.Second
+
+// followsHelper reports whether what was taken for the first process was a
+// helper of the runtime. It has ended by the time the first process runs its
+// own program: as pid 1 of its namespace, or with the host's numbers in a
+// container that is still young.
+func (p *processes) followsHelper(known *process, age time.Duration) bool {
+	if !p.initGone || p.init.vpid == 1 {
+		return false
+	}
+	return known.vpid == 1 || known.vpid == known.PID && age < helperMax
 }
 
 // exited takes a process out, and notes an OOM kill.

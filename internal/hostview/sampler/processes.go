@@ -208,11 +208,20 @@ func (s *Sampler) findInit(t *Target, now time.Time) {
 
 // wasHelper reports whether what was taken for the first process was one of
 // the runtime's helpers: runc starts the container from inside its cgroups by
-// up to three processes, and only the last of them stays.
+// up to three processes, and only the last of them stays. It is pid 1 of its
+// namespace, however late it comes on a busy host; with the host's pid
+// namespace only the container's age tells.
 func (s *Sampler) wasHelper(t *Target, now time.Time) bool {
 	init := t.processes.init
-	gone := init.look != now
-	return gone && init.vpid != 1 && init.look.Sub(t.FirstSeen) < 2*s.settings.Interval && len(t.processes.known) > 0
+	if init.look == now || init.vpid == 1 {
+		return false
+	}
+	for _, known := range t.processes.known {
+		if known.vpid == 1 {
+			return true
+		}
+	}
+	return init.look.Sub(t.FirstSeen) < 2*s.settings.Interval && len(t.processes.known) > 0
 }
 
 // isHelper reports whether a process is older than the first one: it set the

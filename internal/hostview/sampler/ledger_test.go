@@ -1,0 +1,104 @@
+package sampler
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/tallymanhq/tallyman/internal/container"
+	"github.com/tallymanhq/tallyman/internal/hostfs"
+	"github.com/tallymanhq/tallyman/internal/procstream"
+)
+
+// story is one container of which the stream tells.
+type story struct {
+	s  *Sampler
+	t  *Target
+	at time.Time
+}
+
+func newStory() *story {
+	at := time.Unix(1_700_000_000, 0)
+	target := &Target{Cgroup: container.Cgroup{
+		Identity: container.Identity{Class: container.ClassContainer}, Path: "/docker/a", Inode: 7, FirstSeen: at,
+	}, Start: at}
+	return &story{
+		s:  &Sampler{proc: procstream.NewReader(hostfs.NewRoots("/"))},
+		t:  target,
+		at: at,
+	}
+}
+
+func (y *story) tell(kind procstream.EventKind, pid, ppid, vpid int) *Observation {
+	y.at = y.at.Add(10 * time.Millisecond)
+	o := &Observation{Kind: kind, At: y.at, Root: y.t.Path, RootID: y.t.Inode, PID: pid, PPID: ppid, VPID: vpid, Start: uint64(pid)}
+	y.s.apply(y.t, o)
+	return o
+}
+
+// runc's helper replaces itself inside the container's cgroup, starts what
+// will be the first process, and leaves.
+func TestHelperIsNotTheFirstProcess(t *testing.T) {
+	f := func(vpid int) {
+		t.Helper()
+		y := newStory()
+		y.tell(procstream.Moved, 10, 1, 10)
+		y.tell(procstream.Executed, 10, 1, 10)
+		require.Equal(t, 10, y.t.InitPID, "nothing speaks against it yet")
+		y.tell(procstream.Forked, 11, 10, vpid)
+		y.tell(procstream.Exited, 10, 1, 10)
+		require.True(t, y.t.HasExit)
+		y.tell(procstream.Executed, 11, 1, vpid)
+		require.Equal(t, 11, y.t.InitPID)
+		require.False(t, y.t.HasExit, "that was the helper's")
+		y.tell(procstream.Forked, 12, 11, vpid+1)
+		require.True(t, y.t.processes.known[12].child)
+		y.tell(procstream.Executed, 12, 11, vpid+1)
+		require.Equal(t, 11, y.t.InitPID)
+		y.tell(procstream.Exited, 11, 1, vpid)
+		require.True(t, y.t.HasExit)
+	}
+	f(1)
+	f(11) // the host's pid namespace
+}
+
+// Who runs a program after the first process has gone is not the first one.
+func TestFirstProcessStaysTheFirst(t *testing.T) {
+	y := newStory()
+	y.tell(procstream.Moved, 11, 10, 1)
+	y.tell(procstream.Executed, 11, 10, 1)
+	y.tell(procstream.Exited, 11, 10, 1)
+	y.tell(procstream.Moved, 12, 10, 2)
+	y.tell(procstream.Executed, 12, 10, 2)
+	require.Equal(t, 11, y.t.InitPID)
+
+	host := newStory() // the host's numbers, and no longer young
+	host.tell(procstream.Moved, 11, 10, 11)
+	host.tell(procstream.Executed, 11, 10, 11)
+	host.tell(procstream.Exited, 11, 10, 11)
+	host.at = host.at.Add(helperMax)
+	host.tell(procstream.Moved, 12, 10, 12)
+	host.tell(procstream.Executed, 12, 10, 12)
+	require.Equal(t, 11, host.t.InitPID)
+}
+
+// An exec session comes from outside; its children are none of the first
+// process'. A victim is told apart.
+func TestVictims(t *testing.T) {
+	y := newStory()
+	y.tell(procstream.Moved, 11, 10, 1)
+	y.tell(procstream.Executed, 11, 10, 1)
+	y.tell(procstream.Moved, 20, 10, 2)
+	y.tell(procstream.Forked, 21, 20, 3)
+	require.False(t, y.t.processes.known[21].child)
+	y.tell(procstream.Forked, 12, 11, 4)
+	o := &Observation{Kind: procstream.Exited, At: y.at, PID: 12, Start: 12, Exit: procstream.Exit{OOM: true, MaxRSS: 4096}}
+	y.s.apply(y.t, o)
+	p := y.t.verdict.pending
+	require.True(t, p.exact)
+	require.Equal(t, uint64(1), p.kills)
+	require.Equal(t, 12, p.lost[0].PID)
+	require.True(t, p.lost[0].child)
+	require.Equal(t, uint64(4096), p.lost[0].RSS)
+}
