@@ -6,8 +6,12 @@
 // stops its goroutine. This package owns the only mutable package-level state
 // of the repository, the table of views.
 //
+// A view also runs the process stream once somebody asks for it, and keeps the
+// tables of containers and processes up to date before it tells the samplers.
+// Where the kernel does not allow that, [View.Tier] says why.
+//
 // All functions and methods are safe for concurrent use.
 //
 // Cost: one goroutine, one inotify descriptor and one watch per directory that
-// holds containers, per view. Kernel needs: mounted cgroups.
+// holds containers, per view; with the stream one more goroutine. Kernel needs: mounted cgroups.
 package hostview
