@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/tallymanhq/tallyman/internal/container"
 	"github.com/tallymanhq/tallyman/internal/hostfs"
 	"github.com/tallymanhq/tallyman/internal/hostview/sampler"
@@ -29,8 +31,8 @@ func (v *View) openStream() {
 	if v.wish != ProcessStreamAuto {
 		return
 	}
-	if !v.roots.IsHost() {
-		v.refused = &hostfs.NotSupportedError{Feature: "process stream", Remedy: "it is of this host, and root_path is another one"}
+	if !ofThisKernel(v.roots) {
+		v.refused = &hostfs.NotSupportedError{Feature: "process stream", Remedy: "the proc folder below root_path is not this kernel's"}
 		return
 	}
 	stream, err := v.startStream()
@@ -74,6 +76,14 @@ func (v *View) seedProcess(reader *procstream.Reader, pid int, cgroup uint64) {
 	if again, err := reader.Stat(pid); err != nil || again.Ended || again.Start != stat.Start {
 		v.processes.Remove(pid, stat.Start, time.Time{})
 	}
+}
+
+// ofThisKernel reports whether a root is that of a running system: in a
+// container it is where the host's is mounted. The stream is of the kernel, and
+// must not be mixed with a copied tree.
+func ofThisKernel(roots hostfs.Roots) bool {
+	var st unix.Statfs_t
+	return unix.Statfs(roots.Proc, &st) == nil && st.Type == unix.PROC_SUPER_MAGIC
 }
 
 func (v *View) startStream() (*procstream.Stream, error) {

@@ -21,7 +21,7 @@ const (
 )
 
 // Read renews the sample of a namespace: its interfaces, and if protocols is
-// set or it is new the rest, which costs ten times as much. It returns false
+// set or it is new the rest, which costs eight times as much. It returns false
 // if the namespace went meanwhile; what was read until then is in the sample.
 func (t *Tracker) Read(n *Namespace, protocols bool) bool {
 	now := t.o.Now()

@@ -31,7 +31,7 @@ type Config struct {
 	PairedInterfaces bool `mapstructure:"paired_interfaces"`
 }
 
-// defaultProtocolInterval: these files cost ten times as much as the
+// defaultProtocolInterval: these files cost eight times as much as the
 // interfaces (docs/benchmarks.md).
 const defaultProtocolInterval = 10 * time.Second
 

@@ -49,6 +49,7 @@ func (e *metricsEmitter) start(ctx context.Context, host component.Host) error {
 	}
 	e.health = h
 	e.build()
+	e.logStart()
 	return nil
 }
 

@@ -69,3 +69,14 @@ func (c *core) refresh() ([]*netns.Namespace, time.Time) {
 	}
 	return namespaces, now
 }
+
+// logStart says once what is read.
+func (c *core) logStart() {
+	c.tracker.Refresh()
+	stats := c.tracker.Stats()
+	c.set.Logger.Info("reading network namespaces",
+		zap.String("root_path", c.cfg.RootPath),
+		zap.Int("namespaces", stats.Namespaces),
+		zap.Int("containers", stats.Members),
+	)
+}
