@@ -218,6 +218,7 @@ int on_rmdir(__u64 *ctx)
 	struct cgroup_record *r = cgroup_of(cgroup, (void *)ctx[1], RMDIR);
 	struct mem_cgroup *memory;
 	struct pids_cgroup *pids;
+	bool group = 0;
 
 	if (!r)
 		return 0;
@@ -227,6 +228,8 @@ int on_rmdir(__u64 *ctx)
 		read(r->memory_usage, memory->memory.usage.counter);
 		read(r->memory_peak, memory->memory.watermark);
 		read(r->oom_kills, memory->memory_events[MEMCG_OOM_KILL].counter);
+		read(group, memory->oom_group);
+		r->oom_group = group;
 	}
 	pids = (void *)subsystem_of(cgroup, pids_cgrp_id);
 	if (pids && field_exists(pids->watermark))

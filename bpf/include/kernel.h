@@ -116,6 +116,7 @@ struct page_counter {
 struct mem_cgroup {
 	struct cgroup_subsys_state css;
 	struct page_counter memory;
+	bool oom_group;
 	atomic_long_t memory_events[9];
 };
 

@@ -75,7 +75,7 @@ struct cgroup_record {
 	__u32 kind;			 /* at the same place as in process_record */
 	__u32 hierarchy;		 /* 0 is the unified one */
 	__u32 has_memory;		 /* 1: this hierarchy has the memory controller */
-	__u32 unused;
+	__u32 oom_group;		 /* memory.oom.group; rmdir only */
 	__u8 path[PATH_SIZE];
 };
 

@@ -216,7 +216,7 @@ func (v *View) tellEnd(c *procstream.CgroupEvent, at time.Time) {
 	}
 	o := sampler.Observation{
 		Kind: procstream.CgroupRemoved, At: at, Root: cg.Path, RootID: c.ID,
-		MemoryPeak: c.MemoryPeak, PidsPeak: c.PidsPeak,
+		MemoryPeak: c.MemoryPeak, OOMGroup: c.OOMGroup, PidsPeak: c.PidsPeak,
 	}
 	for _, s := range *v.observers.Load() {
 		s.Observe(o)

@@ -80,6 +80,8 @@ type CgroupEvent struct {
 	MemoryUsage, MemoryPeak uint64
 	// OOMKills are of the cgroup and, on v2, those below it.
 	OOMKills uint64
+	// OOMGroup is memory.oom.group: the OOM killer takes all of it or nothing.
+	OOMGroup bool
 	// PidsPeak is the most tasks at once; 0 if this is not the hierarchy of the
 	// pids controller, or the kernel (before 6.3) does not keep it.
 	PidsPeak uint64
@@ -144,7 +146,7 @@ func (d decoder) cgroup(r *processCgroupRecord, e *Event) error {
 	e.Cgroup = CgroupEvent{
 		ID: r.Id, Hierarchy: r.Hierarchy, Path: text(r.Path[:]), HasMemory: r.HasMemory != 0,
 		MemoryUsage: r.MemoryUsage * d.page, MemoryPeak: r.MemoryPeak * d.page,
-		OOMKills: r.OomKills, PidsPeak: r.PidsPeak,
+		OOMKills: r.OomKills, OOMGroup: r.OomGroup != 0, PidsPeak: r.PidsPeak,
 	}
 	return nil
 }

@@ -24,7 +24,7 @@ type processCgroupRecord struct {
 	Kind        uint32
 	Hierarchy   uint32
 	HasMemory   uint32
-	Unused      uint32
+	OomGroup    uint32
 	Path        [512]uint8
 }
 

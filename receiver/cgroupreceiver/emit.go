@@ -181,11 +181,13 @@ func (e *metricsEmitter) memoryEvents(at pcommon.Timestamp, t *sampler.Target, h
 		e.mb.RecordContainerOomKillCountDataPoint(at, int64(t.Kills.Unknown))
 	}
 	if t.ProcessesKnown && t.End.IsZero() {
-		degraded := int64(0)
-		if t.Degraded != nil {
-			degraded = 1
+		for reason, is := range t.Degradations() {
+			degraded := int64(0)
+			if is {
+				degraded = 1
+			}
+			e.mb.RecordContainerDegradedDataPoint(at, degraded, degradedReason(reason))
 		}
-		e.mb.RecordContainerDegradedDataPoint(at, degraded, metadata.AttributeDegradedReasonOom)
 	}
 }
 

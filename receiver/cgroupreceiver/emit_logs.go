@@ -76,9 +76,12 @@ func (e *logsEmitter) record(ctx context.Context, ev *sampler.Event) {
 		if ev.SurvivedKnown {
 			opts = append(opts, metadata.WithContainerSurvivedEventAttribute(ev.Survived))
 		}
+		if ev.Group {
+			opts = append(opts, metadata.WithCountEventAttribute(int64(ev.Count)))
+		}
 		e.lb.RecordContainerOomKillEvent(ctx, at, opts...)
 	case sampler.BecameDegraded:
-		e.lb.RecordContainerDegradedEvent(ctx, at, metadata.AttributeDegradedReasonOom, int64(ev.Count), processOptions(v)...)
+		e.lb.RecordContainerDegradedEvent(ctx, at, degradedReason(ev.Reason), append(processOptions(v), metadata.WithCountEventAttribute(int64(ev.Count)))...)
 	case sampler.Recovered:
 		e.lb.RecordContainerRecoveredEvent(ctx, at, ev.Duration.Seconds(), processOptions(v)...)
 	}
@@ -160,11 +163,39 @@ func describe(ev *sampler.Event) (plog.SeverityNumber, string) {
 	case sampler.Stopped:
 		return plog.SeverityNumberInfo, "The container stopped."
 	case sampler.OOMKilled:
+		if ev.Group {
+			return plog.SeverityNumberWarn, fmt.Sprintf("The OOM killer killed %d processes of the container as one (memory.oom.group).", ev.Count)
+		}
 		return plog.SeverityNumberWarn, fmt.Sprintf("The OOM killer killed %s of the container.", who)
 	case sampler.BecameDegraded:
-		return plog.SeverityNumberError, fmt.Sprintf("The container runs on without %s, which was OOM-killed and not replaced.", who)
+		return plog.SeverityNumberError, describeDegraded(ev, who)
 	default:
 		return plog.SeverityNumberInfo, fmt.Sprintf("The container has recovered: %s runs again.", who)
+	}
+}
+
+func describeDegraded(ev *sampler.Event, who string) string {
+	switch ev.Reason {
+	case sampler.ReasonGaveUp:
+		return fmt.Sprintf("The container runs on without %s, which failed %d times in a row and is not started again.", who, ev.Count)
+	case sampler.ReasonCrash:
+		if ev.Count == 1 {
+			return fmt.Sprintf("The container runs on without %s, which crashed and was not replaced.", who)
+		}
+		return fmt.Sprintf("The container runs on while %s keeps crashing: %d times in a row.", who, ev.Count)
+	default:
+		return fmt.Sprintf("The container runs on without %s, which was OOM-killed and not replaced.", who)
+	}
+}
+
+func degradedReason(r sampler.Reason) metadata.AttributeDegradedReason {
+	switch r {
+	case sampler.ReasonCrash:
+		return metadata.AttributeDegradedReasonCrash
+	case sampler.ReasonGaveUp:
+		return metadata.AttributeDegradedReasonGaveUp
+	default:
+		return metadata.AttributeDegradedReasonOom
 	}
 }
 

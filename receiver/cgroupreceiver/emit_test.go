@@ -56,7 +56,7 @@ func fullTarget() *sampler.Target {
 		WorkingSet:     700,
 		HasWorkingSet:  true,
 		Kills:          sampler.Kills{Init: 1, Other: 2, Unknown: 3},
-		Degraded:       &sampler.Degradation{Reason: "oom"},
+		Degraded:       &sampler.Degradation{},
 		ProcessesKnown: true,
 		Filesystem:     sampler.Filesystem{Capacity: 10000, Available: 4000, LayerUsage: 123, HasLayerUsage: true},
 	}
@@ -141,10 +141,14 @@ func TestLogsOfAllEvents(t *testing.T) {
 	for _, ev := range []sampler.Event{
 		{Kind: sampler.Started, At: target.Start, Target: target},
 		{Kind: sampler.OOMKilled, At: epoch, Target: target, Victim: victim, Survived: true, SurvivedKnown: true},
-		{Kind: sampler.BecameDegraded, At: epoch, Target: target, Victim: victim, Count: 1},
+		{Kind: sampler.BecameDegraded, At: epoch, Target: target, Victim: victim, Count: 1, Reason: sampler.ReasonOOM},
 		{Kind: sampler.Recovered, At: epoch, Target: target, Victim: victim, Duration: 90 * time.Second},
 		{Kind: sampler.Stopped, At: epoch, Target: target},
 		{Kind: sampler.OOMKilled, At: epoch, Target: target},
+		{Kind: sampler.OOMKilled, At: epoch, Target: target, Victim: victim, Group: true, Count: 3},
+		{Kind: sampler.BecameDegraded, At: epoch, Target: target, Victim: victim, Count: 1, Reason: sampler.ReasonCrash},
+		{Kind: sampler.BecameDegraded, At: epoch, Target: target, Victim: victim, Count: 5, Reason: sampler.ReasonCrash},
+		{Kind: sampler.BecameDegraded, At: epoch, Target: target, Victim: victim, Count: 5, Reason: sampler.ReasonGaveUp},
 	} {
 		e.event(t.Context(), &ev, epoch).ResourceLogs().MoveAndAppendTo(out.ResourceLogs())
 	}

@@ -40,12 +40,12 @@ func (s *Sampler) degrade(t *Target, p *pending) {
 		return
 	}
 	if t.Degraded == nil {
-		t.Degraded = &Degradation{Reason: "oom", Since: p.at}
+		t.Degraded = &Degradation{Since: p.at}
 	}
 	t.Degraded.add(lost)
 	first := lost[0]
 	s.emit(Event{
-		Kind: BecameDegraded, At: p.at, Target: t,
+		Kind: BecameDegraded, At: p.at, Target: t, Reason: ReasonOOM,
 		Victim: Victim{PID: first.pid, Executable: first.executable},
 		Count:  t.Degraded.Count,
 	})
@@ -109,7 +109,7 @@ func (s *Sampler) checkRecovery(t *Target, now time.Time) {
 	}
 	t.Degraded = nil
 	s.emit(Event{
-		Kind: Recovered, At: now, Target: t,
+		Kind: Recovered, At: now, Target: t, Reason: ReasonOOM,
 		Victim:   Victim{Executable: d.Executable},
 		Duration: now.Sub(d.Since),
 	})

@@ -23,14 +23,20 @@ type Event struct {
 	Kind   EventKind
 	At     time.Time
 	Target *Target
-	// Victim is the killed process of OOMKilled, BecameDegraded and
-	// Recovered; zero fields are unknown.
+	// Victim is the process of OOMKilled, BecameDegraded and Recovered; zero
+	// fields are unknown.
 	Victim Victim
 	// Survived: the first process lived on (OOMKilled); meaningful only if
 	// SurvivedKnown.
 	Survived, SurvivedKnown bool
-	// Count is the number of processes killed (BecameDegraded).
+	// Count is the number of processes that were killed or have failed
+	// (BecameDegraded), or that were killed as one (OOMKilled with Group).
 	Count int
+	// Group: memory.oom.group made the OOM killer take them all (OOMKilled).
+	// Victim is the first process if that was among them.
+	Group bool
+	// Reason is of BecameDegraded and Recovered.
+	Reason Reason
 	// Duration is how long it was degraded (Recovered).
 	Duration time.Duration
 }

@@ -23,6 +23,8 @@ type Observation struct {
 	// MemoryPeak and PidsPeak are the last words of the container's cgroup
 	// (CgroupRemoved), each 0 if this hierarchy does not have it.
 	MemoryPeak, PidsPeak uint64
+	// OOMGroup is its memory.oom.group.
+	OOMGroup bool
 }
 
 const (

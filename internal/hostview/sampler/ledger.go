@@ -61,6 +61,7 @@ func (t *Target) hear(o *Observation) {
 		t.Sample.Memory.Peak = max(t.Sample.Memory.Peak, o.MemoryPeak)
 		t.Sample.Known |= cgroup.PartMemoryPeak
 	}
+	t.oomGroup = t.oomGroup || o.OOMGroup
 	t.PidsPeak = max(t.PidsPeak, o.PidsPeak)
 }
 
@@ -73,6 +74,9 @@ func (s *Sampler) apply(t *Target, o *Observation) {
 	case procstream.Forked:
 		parent := p.known[o.PPID]
 		s.enter(p, o, parent != nil && (parent == p.init || parent.child))
+		if known := p.known[o.PID]; known != nil {
+			t.childStarted(known, o.At)
+		}
 	case procstream.Moved:
 		// From outside: the runtime's helpers, or an exec session.
 		s.enter(p, o, false)
@@ -101,7 +105,7 @@ func (s *Sampler) enter(p *processes, o *Observation, child bool) {
 	}
 	p.known[o.PID] = &process{
 		Stat: procstream.Stat{PID: o.PID, PPID: o.PPID, Start: o.Start, Comm: o.Comm},
-		vpid: o.VPID, child: child, placed: true, look: o.At,
+		vpid: o.VPID, child: child, placed: true, look: o.At, began: o.At,
 	}
 }
 
@@ -118,7 +122,9 @@ func (s *Sampler) executed(t *Target, o *Observation) {
 	if known == nil {
 		return
 	}
-	known.Comm = o.Comm
+	known.Comm, known.executed = o.Comm, true
+	t.childStarted(known, o.At)
+	t.parentReplaced(known)
 	if p.init != nil && !p.followsHelper(known, o.At.Sub(t.FirstSeen)) {
 		return
 	}
@@ -160,7 +166,9 @@ func (s *Sampler) exited(t *Target, o *Observation) {
 	if o.Exit.OOM {
 		known.RSS, known.victim = o.Exit.MaxRSS, true
 		s.noteVictim(t, known, o.At)
+		return
 	}
+	s.childEnded(t, known, o)
 }
 
 // noteVictim adds a kill to those that are to be settled.
@@ -189,6 +197,8 @@ func (s *Sampler) checkLedger(t *Target, now time.Time, slow bool) {
 		for _, known := range p.known {
 			known.child = known.child || p.descends(known)
 			known.fresh, known.placed = false, true
+			parent := p.known[known.PPID]
+			known.executed = known.executed || parent == nil || parent.Comm != known.Comm
 		}
 		p.gone, p.goneBefore = nil, nil
 	}
@@ -202,6 +212,7 @@ func (s *Sampler) judgeExactly(t *Target, now time.Time) {
 		s.settleExactly(t)
 	}
 	s.countUnexplained(t, now)
+	s.checkFailures(t, now)
 	if t.Degraded != nil && v.pending == nil {
 		s.checkRecovery(t, now)
 	}
@@ -218,6 +229,10 @@ func (s *Sampler) settleExactly(t *Target) {
 		} else {
 			t.Kills.Other++
 		}
+	}
+	if t.oomGroup || t.Events.OOMGroupKill > t.verdict.seenGroups {
+		t.verdict.seenGroups = t.Events.OOMGroupKill
+		p.group = true
 	}
 	survived := init != nil && !t.processes.initGone && t.End.IsZero()
 	s.emitKills(t, p, Event{Survived: survived, SurvivedKnown: init != nil})

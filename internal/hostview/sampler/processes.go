@@ -49,7 +49,11 @@ type process struct {
 	placed bool
 	// victim: an OOM kill is put down to it.
 	victim bool
-	look   time.Time // the last look that saw it
+	// executed: it runs a program of its own, not just a copy of its parent.
+	executed bool
+	// began is when it was started.
+	began time.Time
+	look  time.Time // the last look that saw it
 }
 
 // watchProcesses looks at the container's processes when there is a reason
@@ -173,7 +177,7 @@ func (s *Sampler) see(p *processes, pid int, renew bool) bool {
 	if err != nil {
 		return false
 	}
-	p.known[pid] = &process{Stat: stat, vpid: vpid, fresh: true}
+	p.known[pid] = &process{Stat: stat, vpid: vpid, fresh: true, began: s.proc.StartTime(stat.Start)}
 	return true
 }
 

@@ -35,7 +35,8 @@ type Target struct {
 	HasWorkingSet bool
 	// Kills are the OOM kills by who the victim was.
 	Kills Kills
-	// Degraded is set while the container runs on without what was killed.
+	// Degraded is set while the container runs on without what the OOM killer
+	// took; see also [Target.Degradations].
 	Degraded *Degradation
 	// ProcessesKnown: the processes were looked at, so that Kills and
 	// Degraded mean something.
@@ -62,6 +63,8 @@ type Target struct {
 	localFS    bool // the root's file system may be asked for its size
 	processes  processes
 	verdict    verdict
+	failures   failures
+	oomGroup   bool // memory.oom.group was set, as told at the end
 	announced  bool // the start event was sent
 }
 
@@ -80,9 +83,19 @@ type Kills struct {
 // Total is the sum of all kills.
 func (k Kills) Total() uint64 { return k.Init + k.Other + k.Unknown }
 
-// Degradation says what a container lost.
+// Reason is why a container is degraded.
+type Reason string
+
+// The reasons: a process was OOM-killed; keeps dying, or was ended by a fault
+// of its own, and nothing took its place; kept dying and is not started again.
+const (
+	ReasonOOM    Reason = "oom"
+	ReasonCrash  Reason = "crash"
+	ReasonGaveUp Reason = "gave_up"
+)
+
+// Degradation says what a container lost to the OOM killer.
 type Degradation struct {
-	Reason     string // oom
 	Since      time.Time
 	Executable string // command name of the first victim, "" if unknown
 	PID        int    // of the first victim, 0 if unknown

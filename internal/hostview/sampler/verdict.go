@@ -14,8 +14,10 @@ import (
 type verdict struct {
 	// seenKills of Events.OOMKill have been dealt with.
 	seenKills uint64
-	started   bool
-	pending   *pending
+	// seenGroups of Events.OOMGroupKill likewise.
+	seenGroups uint64
+	started    bool
+	pending    *pending
 	// exact kills were told by the process stream; unexplained ones by the
 	// counter alone, which rose beyond the others at missingSince.
 	exact, unexplained uint64
@@ -37,6 +39,8 @@ type pending struct {
 	young bool
 	// exact: the process stream has named the victims.
 	exact bool
+	// group: memory.oom.group made the OOM killer take them all as one.
+	group bool
 }
 
 // confirmAfter is how long the first process must outlive a kill. From the
@@ -64,6 +68,7 @@ func (s *Sampler) judge(t *Target, now time.Time) {
 		v.started = true
 		if t.Initial || !t.IsContainer() {
 			t.Kills.Unknown, v.seenKills = t.Events.OOMKill, t.Events.OOMKill
+			v.seenGroups = t.Events.OOMGroupKill
 		}
 	}
 	if s.settings.Stream && t.IsContainer() {
@@ -231,16 +236,44 @@ func (s *Sampler) settleOnEnd(t *Target) {
 	s.emitKills(t, p, Event{SurvivedKnown: true, Victim: Victim{Init: certain, InitKnown: certain}})
 }
 
+// emitGroup sends one event for all that were killed together: of the first
+// process if that was among them.
+func (s *Sampler) emitGroup(t *Target, p *pending, like Event) {
+	like.Group, like.Count = true, int(p.kills)
+	like.Kind, like.At, like.Target = OOMKilled, p.at, t
+	if len(p.lost) > 0 {
+		victim := p.lost[0]
+		for _, l := range p.lost {
+			if l == t.processes.init {
+				victim = l
+			}
+		}
+		like.Victim = t.victim(victim, p)
+	}
+	s.emit(like)
+}
+
+func (t *Target) victim(l *process, p *pending) Victim {
+	v := Victim{PID: l.PID, VPID: l.vpid, Executable: l.Comm, RSS: l.RSS}
+	if p.exact {
+		v.Init, v.InitKnown = l == t.processes.init, true
+	}
+	return v
+}
+
 // emitKills sends one event per kill. like has what they have in common.
 func (s *Sampler) emitKills(t *Target, p *pending, like Event) {
+	if p.group && p.kills > 1 {
+		s.emitGroup(t, p, like)
+		return
+	}
 	for i := range min(p.kills, killEventsMax) {
 		e := like
 		e.Kind, e.At, e.Target = OOMKilled, p.at, t
 		if i < uint64(len(p.lost)) {
-			l := p.lost[i]
-			e.Victim.PID, e.Victim.VPID, e.Victim.Executable, e.Victim.RSS = l.PID, l.vpid, l.Comm, l.RSS
-			if p.exact {
-				e.Victim.Init, e.Victim.InitKnown = l == t.processes.init, true
+			init, known := e.Victim.Init, e.Victim.InitKnown
+			if e.Victim = t.victim(p.lost[i], p); !p.exact {
+				e.Victim.Init, e.Victim.InitKnown = init, known
 			}
 		}
 		s.emit(e)

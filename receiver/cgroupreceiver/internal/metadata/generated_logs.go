@@ -65,6 +65,12 @@ func WithContainerSurvivedEventAttribute(containerSurvivedAttributeValue bool) E
 	})
 }
 
+func WithCountEventAttribute(countAttributeValue int64) EventAttributeOption {
+	return eventAttributeOptionFunc(func(dp plog.LogRecord) {
+		dp.Attributes().PutInt("count", countAttributeValue)
+	})
+}
+
 func WithOomVictimInitEventAttribute(oomVictimInitAttributeValue bool) EventAttributeOption {
 	return eventAttributeOptionFunc(func(dp plog.LogRecord) {
 		dp.Attributes().PutBool("oom.victim.init", oomVictimInitAttributeValue)
@@ -100,7 +106,7 @@ type eventContainerDegraded struct {
 	config EventConfig         // event config provided by user.
 }
 
-func (e *eventContainerDegraded) recordEvent(ctx context.Context, timestamp pcommon.Timestamp, degradedReasonAttributeValue string, countAttributeValue int64, options ...EventAttributeOption) {
+func (e *eventContainerDegraded) recordEvent(ctx context.Context, timestamp pcommon.Timestamp, degradedReasonAttributeValue string, options ...EventAttributeOption) {
 	if !e.config.Enabled {
 		return
 	}
@@ -113,7 +119,6 @@ func (e *eventContainerDegraded) recordEvent(ctx context.Context, timestamp pcom
 		dp.SetSpanID(pcommon.SpanID(span.SpanID()))
 	}
 	dp.Attributes().PutStr("degraded.reason", degradedReasonAttributeValue)
-	dp.Attributes().PutInt("count", countAttributeValue)
 
 	for _, op := range options {
 		op.apply(dp)
@@ -440,8 +445,8 @@ func (lb *LogsBuilder) Emit(options ...ResourceLogsOption) plog.Logs {
 }
 
 // RecordContainerDegradedEvent adds a log record of container.degraded event.
-func (lb *LogsBuilder) RecordContainerDegradedEvent(ctx context.Context, timestamp pcommon.Timestamp, degradedReasonAttributeValue AttributeDegradedReason, countAttributeValue int64, options ...EventAttributeOption) {
-	lb.eventContainerDegraded.recordEvent(ctx, timestamp, degradedReasonAttributeValue.String(), countAttributeValue, options...)
+func (lb *LogsBuilder) RecordContainerDegradedEvent(ctx context.Context, timestamp pcommon.Timestamp, degradedReasonAttributeValue AttributeDegradedReason, options ...EventAttributeOption) {
+	lb.eventContainerDegraded.recordEvent(ctx, timestamp, degradedReasonAttributeValue.String(), options...)
 }
 
 // RecordContainerOomKillEvent adds a log record of container.oom_kill event.

@@ -132,10 +132,10 @@ func TestLogsBuilder(t *testing.T) {
 			allEventsCount := 0
 			defaultEventsCount++
 			allEventsCount++
-			lb.RecordContainerDegradedEvent(ctx, timestamp, AttributeDegradedReasonOom, 5, WithProcessExecutableNameEventAttribute("process.executable.name-val"), WithProcessPidEventAttribute(11))
+			lb.RecordContainerDegradedEvent(ctx, timestamp, AttributeDegradedReasonOom, WithProcessExecutableNameEventAttribute("process.executable.name-val"), WithProcessPidEventAttribute(11), WithCountEventAttribute(5))
 			defaultEventsCount++
 			allEventsCount++
-			lb.RecordContainerOomKillEvent(ctx, timestamp, WithProcessPidEventAttribute(11), WithProcessVpidEventAttribute(12), WithProcessExecutableNameEventAttribute("process.executable.name-val"), WithOomVictimInitEventAttribute(false), WithContainerSurvivedEventAttribute(true), WithProcessMemoryRssEventAttribute(18))
+			lb.RecordContainerOomKillEvent(ctx, timestamp, WithProcessPidEventAttribute(11), WithProcessVpidEventAttribute(12), WithProcessExecutableNameEventAttribute("process.executable.name-val"), WithOomVictimInitEventAttribute(false), WithContainerSurvivedEventAttribute(true), WithProcessMemoryRssEventAttribute(18), WithCountEventAttribute(5))
 			defaultEventsCount++
 			allEventsCount++
 			lb.RecordContainerRecoveredEvent(ctx, timestamp, 17.100000, WithProcessExecutableNameEventAttribute("process.executable.name-val"))
@@ -218,6 +218,9 @@ func TestLogsBuilder(t *testing.T) {
 					attrVal, ok = lr.Attributes().Get("process.memory.rss")
 					assert.True(t, ok)
 					assert.EqualValues(t, 18, attrVal.Int())
+					attrVal, ok = lr.Attributes().Get("count")
+					assert.True(t, ok)
+					assert.EqualValues(t, 5, attrVal.Int())
 				case "container.recovered":
 					assert.False(t, validatedEvents["container.recovered"], "Found a duplicate in the events slice: container.recovered")
 					validatedEvents["container.recovered"] = true

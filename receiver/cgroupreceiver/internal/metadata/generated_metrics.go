@@ -1042,7 +1042,7 @@ type metricContainerDegraded struct {
 // init fills container.degraded metric with initial data.
 func (m *metricContainerDegraded) init() {
 	m.data.SetName("container.degraded")
-	m.data.SetDescription("1 while the container runs on after a process descended from its first one was killed and nothing took its place.")
+	m.data.SetDescription("1 while the container runs on after a process descended from its first one was OOM-killed, crashed or kept dying, and nothing took its place.")
 	m.data.SetUnit("1")
 	m.data.SetEmptyGauge()
 	m.data.Gauge().DataPoints().EnsureCapacity(m.capacity)

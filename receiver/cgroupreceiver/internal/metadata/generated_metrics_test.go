@@ -535,7 +535,7 @@ func TestMetricsBuilder(t *testing.T) {
 						validatedMetrics["container.degraded"] = true
 						assert.Equal(t, pmetric.MetricTypeGauge, mi.Type())
 						assert.Equal(t, 1, mi.Gauge().DataPoints().Len())
-						assert.Equal(t, "1 while the container runs on after a process descended from its first one was killed and nothing took its place.", mi.Description())
+						assert.Equal(t, "1 while the container runs on after a process descended from its first one was OOM-killed, crashed or kept dying, and nothing took its place.", mi.Description())
 						assert.Equal(t, "1", mi.Unit())
 						dp := mi.Gauge().DataPoints().At(0)
 						assert.Equal(t, start, dp.StartTimestamp())
@@ -550,7 +550,7 @@ func TestMetricsBuilder(t *testing.T) {
 						validatedMetrics["container.degraded"] = true
 						assert.Equal(t, pmetric.MetricTypeGauge, mi.Type())
 						assert.Equal(t, 1, mi.Gauge().DataPoints().Len())
-						assert.Equal(t, "1 while the container runs on after a process descended from its first one was killed and nothing took its place.", mi.Description())
+						assert.Equal(t, "1 while the container runs on after a process descended from its first one was OOM-killed, crashed or kept dying, and nothing took its place.", mi.Description())
 						assert.Equal(t, "1", mi.Unit())
 						dp := mi.Gauge().DataPoints().At(0)
 						assert.Equal(t, start, dp.StartTimestamp())
