@@ -26,7 +26,7 @@ const patience = time.Minute
 
 var errNotYet = errors.New("not yet")
 
-// watch is a consumer of a fresh sampler that remembers all it was told.
+// watch is a consumer of a sampler of its own that remembers all it was told.
 type watch struct {
 	t        *testing.T
 	consumer *sampler.Consumer
@@ -59,10 +59,37 @@ func watchOn(t *testing.T, v *hostview.View) *watch {
 func acquire(t *testing.T) *hostview.View {
 	t.Helper()
 	testkit.NeedRoot(t)
-	v, err := hostview.Acquire(hostview.Options{Roots: hostfs.NewRoots("/"), ProcessStream: hostview.ProcessStreamAuto})
-	require.NoError(t, err)
+	if shared.view == nil {
+		shared.view = open(t)
+	}
+	v := open(t)
 	t.Cleanup(v.Release)
 	return v
+}
+
+// shared keeps the view of this host open between tests: loading the BPF
+// programs takes seconds on an emulated machine.
+var shared struct{ view *hostview.View }
+
+func open(t *testing.T) *hostview.View {
+	t.Helper()
+	v, err := hostview.Acquire(hostview.Options{Roots: hostfs.NewRoots("/"), ProcessStream: hostview.ProcessStreamAuto})
+	require.NoError(t, err)
+	return v
+}
+
+// alone is for tests that open a view of their own.
+func alone(t *testing.T) {
+	t.Helper()
+	testkit.NeedRoot(t)
+	closeShared()
+}
+
+func closeShared() {
+	if shared.view != nil {
+		shared.view.Release()
+		shared.view = nil
+	}
 }
 
 // until collects passes until the condition holds.

@@ -6,4 +6,4 @@ import (
 	"github.com/tallymanhq/tallyman/internal/testkit"
 )
 
-func TestMain(m *testing.M) { testkit.Main(m) }
+func TestMain(m *testing.M) { testkit.Main(m, closeShared) }

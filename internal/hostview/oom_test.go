@@ -23,10 +23,40 @@ const (
 	hog = "busybox tail /dev/zero"
 )
 
+// What is told of OOM kills is the same however processes are watched; how
+// exact the names are, each case says.
+func TestOOM(t *testing.T) {
+	testkit.NeedBPF(t)
+	alone(t)
+	for _, wish := range []hostview.ProcessStream{hostview.ProcessStreamAuto, hostview.ProcessStreamProc} {
+		t.Run(string(wish), func(t *testing.T) {
+			testkit.VerifyNoLeaks(t)
+			v, err := hostview.Acquire(hostview.Options{Roots: hostfs.NewRoots("/"), ProcessStream: wish})
+			require.NoError(t, err)
+			t.Cleanup(v.Release)
+			for name, f := range oomCases() {
+				t.Run(name, func(t *testing.T) { f(t, watchOn(t, v)) })
+			}
+		})
+	}
+}
+
+func oomCases() map[string]func(*testing.T, *watch) {
+	return map[string]func(*testing.T, *watch){
+		"forked child killed is degraded":         forkedChildKilledIsDegraded,
+		"named victim and recovery":               namedVictimAndRecovery,
+		"first process killed is not degraded":    firstProcessKilledIsNotDegraded,
+		"replaced worker is not degraded":         replacedWorkerIsNotDegraded,
+		"exec session killed is not degraded":     execSessionKilledIsNotDegraded,
+		"nested containers are not counted twice": nestedContainersAreNotCountedTwice,
+		"kill of a vanished nested container":     killOfAVanishedNestedContainer,
+		"kills without pause":                     killsWithoutPause,
+		"two victims are two processes":           twoVictimsAreTwoProcesses,
+	}
+}
+
 // The dead forwarder: PID 1 is fine, its worker is gone for good.
-func TestForkedChildKilledIsDegraded(t *testing.T) {
-	testkit.VerifyNoLeaks(t)
-	w := newWatch(t)
+func forkedChildKilledIsDegraded(t *testing.T, w *watch) {
 	g, id := newContainer(t)
 	limitMemory(g, tenMiB)
 	shell(t, g, hog+" &", "wait", "sleep 1000")
@@ -50,8 +80,7 @@ func TestForkedChildKilledIsDegraded(t *testing.T) {
 
 // A victim that was seen before is named, and the container recovers when the
 // same executable runs again.
-func TestNamedVictimAndRecovery(t *testing.T) {
-	w := newWatch(t)
+func namedVictimAndRecovery(t *testing.T, w *watch) {
 	g, id := newContainer(t)
 	dir := applets(t, "tail", "usleep")
 	worker, feed := newWorker(t, dir)
@@ -113,8 +142,7 @@ func touch(t *testing.T, path string) {
 
 // When the first process itself is the victim the container is dead, not
 // degraded.
-func TestFirstProcessKilledIsNotDegraded(t *testing.T) {
-	w := newWatch(t)
+func firstProcessKilledIsNotDegraded(t *testing.T, w *watch) {
 	g, id := newContainer(t)
 	limitMemory(g, tenMiB)
 	testkit.NeedCommand(t, "busybox")
@@ -144,8 +172,7 @@ func TestFirstProcessKilledIsNotDegraded(t *testing.T) {
 }
 
 // A worker that is replaced at once, by a supervisor, does not degrade.
-func TestReplacedWorkerIsNotDegraded(t *testing.T) {
-	w := newWatch(t)
+func replacedWorkerIsNotDegraded(t *testing.T, w *watch) {
 	g, id := newContainer(t)
 	dir := applets(t, "tail")
 	worker, feed := newWorker(t, dir)
@@ -159,8 +186,7 @@ func TestReplacedWorkerIsNotDegraded(t *testing.T) {
 }
 
 // A process that came from outside (docker exec) is none of the container's.
-func TestExecSessionKilledIsNotDegraded(t *testing.T) {
-	w := newWatch(t)
+func execSessionKilledIsNotDegraded(t *testing.T, w *watch) {
 	g, id := newContainer(t)
 	worker, feed := newWorker(t, applets(t, "tail"))
 	shell(t, g, "sleep 1000")
@@ -182,8 +208,7 @@ func TestExecSessionKilledIsNotDegraded(t *testing.T) {
 // A kill in a nested container is the nested one's alone, also after it has
 // gone; one in an inner cgroup (a systemd inside makes them) is the
 // container's.
-func TestNestedContainersAreNotCountedTwice(t *testing.T) {
-	w := newWatch(t)
+func nestedContainersAreNotCountedTwice(t *testing.T, w *watch) {
 	outer, outerID := newContainer(t)
 	innerID := newID(t)
 	nested := outer.Child("docker").Child(innerID)
@@ -222,8 +247,7 @@ func wantKills(w *watch, id string, n uint64) error {
 
 // The same when the nested container goes before anybody has read its kill:
 // its engine removes the cgroup within milliseconds.
-func TestKillOfAVanishedNestedContainer(t *testing.T) {
-	w := newWatch(t)
+func killOfAVanishedNestedContainer(t *testing.T, w *watch) {
 	outer, outerID := newContainer(t)
 	// Not in the container's own cgroup: v2 wants processes in leaves.
 	shell(t, outer.Child("init"), "sleep 1000")
@@ -249,8 +273,7 @@ func TestKillOfAVanishedNestedContainer(t *testing.T) {
 }
 
 // Kills that come faster than they are judged are all judged.
-func TestKillsWithoutPause(t *testing.T) {
-	w := newWatch(t)
+func killsWithoutPause(t *testing.T, w *watch) {
 	g, id := newContainer(t)
 	limitMemory(g, tenMiB)
 	shell(t, g, "while :; do "+hog+"; done")
@@ -266,8 +289,7 @@ func TestKillsWithoutPause(t *testing.T) {
 }
 
 // Two victims are two processes.
-func TestTwoVictimsAreTwoProcesses(t *testing.T) {
-	w := newWatch(t)
+func twoVictimsAreTwoProcesses(t *testing.T, w *watch) {
 	g, id := newContainer(t)
 	worker, feed := newWorker(t, applets(t, "tail"))
 	shell(t, g, worker+" &", worker+" &", "wait", "wait", "sleep 1000")
@@ -294,7 +316,7 @@ func TestTwoVictimsAreTwoProcesses(t *testing.T) {
 
 // Without looking at processes a kill is an event all the same, of nobody.
 func TestKillWithProcessesOff(t *testing.T) {
-	testkit.NeedRoot(t)
+	alone(t)
 	v, err := hostview.Acquire(hostview.Options{Roots: hostfs.NewRoots("/"), ProcessStream: hostview.ProcessStreamOff})
 	require.NoError(t, err)
 	t.Cleanup(v.Release)

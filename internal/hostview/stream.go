@@ -170,6 +170,8 @@ func (v *View) handle(e *procstream.Event) {
 	case procstream.CgroupRemoved:
 		v.tellEnd(&e.Cgroup, at)
 		v.index.Remove(string(e.Cgroup.Path), e.Cgroup.ID, at)
+	case procstream.OOMKilled:
+		v.tell(e, at)
 	case procstream.Exited:
 		v.tell(e, at)
 		v.processes.Remove(e.Process.PID, e.Process.Start, at)
@@ -186,11 +188,17 @@ func (v *View) cgroupOf(p *procstream.ProcessEvent) uint64 {
 	return p.Memory
 }
 
-// tell hands an event of a container's process to the samplers.
+// tell hands an event of a process to the subscribers, and to the samplers if
+// the process is in a container.
 func (v *View) tell(e *procstream.Event, at time.Time) {
 	cg, ok := v.index.ByInode(v.cgroupOf(&e.Process))
 	if !ok || cg.Class != container.ClassContainer {
+		v.fanOut(e, at, nil)
 		return
+	}
+	v.fanOut(e, at, cg)
+	if e.Kind == procstream.OOMKilled {
+		return // its end follows and says so
 	}
 	root := cg
 	if cg.Inner != "" {
@@ -229,6 +237,9 @@ func (v *View) lost() {
 	v.seed()
 	for _, s := range *v.observers.Load() {
 		s.ObserveLoss()
+	}
+	for _, s := range *v.subscriptions.Load() {
+		s.addGap()
 	}
 }
 

@@ -22,6 +22,7 @@ import (
 
 func TestTiers(t *testing.T) {
 	testkit.NeedBPF(t)
+	alone(t)
 	tier := func(wish hostview.ProcessStream) hostview.Tier {
 		t.Helper()
 		v, err := hostview.Acquire(hostview.Options{Roots: hostfs.NewRoots("/"), ProcessStream: wish})
@@ -93,6 +94,7 @@ func TestShortLives(t *testing.T) {
 // A process that is older than the stream is known as well.
 func TestOldProcessIsKnown(t *testing.T) {
 	testkit.NeedBPF(t)
+	alone(t)
 	g, id := newContainer(t)
 	cmd := testkit.Run(t, g, "sleep", "600")
 	v := acquire(t)

@@ -49,8 +49,9 @@ type View struct {
 	processes *container.Processes
 	proc      *procstream.Reader
 	// observers are the samplers, for the stream's goroutine.
-	observers atomic.Pointer[[]*sampler.Sampler]
-	unified   bool // containers are known by the unified hierarchy
+	observers     atomic.Pointer[[]*sampler.Sampler]
+	subscriptions atomic.Pointer[[]*Subscription] // likewise; changed with mu held
+	unified       bool                            // containers are known by the unified hierarchy
 
 	mu         sync.Mutex    // guards what follows
 	wish       ProcessStream // "" while nobody has asked
@@ -126,6 +127,7 @@ func open(o Options) (*View, error) {
 		samplers:  map[string]*sharedSampler{},
 	}
 	v.publish()
+	v.subscriptions.Store(&[]*Subscription{})
 	dir, prefix := host.Hierarchy()
 	v.finder = container.NewDiscovery(container.DiscoveryOptions{
 		Dir: dir, Prefix: prefix, Index: v.index,

@@ -15,8 +15,11 @@ import (
 )
 
 func TestHoldersShareOneView(t *testing.T) {
+	alone(t)
 	testkit.VerifyNoLeaks(t)
-	a, b := acquire(t), acquire(t)
+	a, b := open(t), open(t)
+	defer a.Release()
+	defer b.Release()
 	require.Same(t, a, b)
 	require.Same(t, a.Sampler("x", sampler.Settings{}), b.Sampler("x", sampler.Settings{}))
 	require.NotSame(t, a.Sampler("x", sampler.Settings{}), b.Sampler("y", sampler.Settings{}))
@@ -40,7 +43,6 @@ func TestHostWithoutCgroups(t *testing.T) {
 }
 
 func TestContainerLife(t *testing.T) {
-	testkit.VerifyNoLeaks(t)
 	w := newWatch(t)
 	w.collect()
 	g, id := newContainer(t)
@@ -80,6 +82,7 @@ func TestContainerLife(t *testing.T) {
 // A container that was there before us has the start of its first process,
 // not the moment we came.
 func TestStartOfAnOldContainer(t *testing.T) {
+	alone(t)
 	g, id := newContainer(t)
 	shell(t, g, "sleep 1000")
 	w := newWatch(t)
@@ -139,6 +142,7 @@ func TestEffectiveLimits(t *testing.T) {
 // Who does not care how processes are watched takes what others want, and
 // stands in nobody's way.
 func TestNoWishForAProcessStream(t *testing.T) {
+	alone(t)
 	testkit.VerifyNoLeaks(t)
 	careless, err := hostview.Acquire(hostview.Options{Roots: hostfs.NewRoots("/")})
 	require.NoError(t, err)

@@ -49,19 +49,25 @@ func VerifyNoLeaks(t testing.TB) {
 //
 //	func TestMain(m *testing.M) { testkit.Main(m) }
 //
+// What the tests share is closed by the functions given.
+//
 // A private engine (see Docker) needs no stopping here: it ends by itself when
 // its last user process has.
-func Main(m *testing.M) {
-	os.Exit(runMain(m))
+func Main(m *testing.M, closeShared ...func()) {
+	os.Exit(runMain(m, closeShared))
 }
 
-func runMain(m *testing.M) int {
+func runMain(m *testing.M, closeShared []func()) int {
 	before, err := openFiles()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "testkit:", err)
 		return 1
 	}
-	if code := m.Run(); code != 0 {
+	code := m.Run()
+	for _, f := range closeShared {
+		f()
+	}
+	if code != 0 {
 		return code
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), settleWithin)
