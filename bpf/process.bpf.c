@@ -56,6 +56,23 @@ int on_fork(__u64 *ctx)
 	return 0;
 }
 
+/* A program that executes itself again does so by /proc/self/exe, and is called
+ * "exe" then: busybox runs its applets so. Its own idea of a name is the first
+ * argument; a path there is left alone, it may be cut. */
+static __always_inline void name_reexecuted(struct process_record *r, struct task_struct *task)
+{
+	char name[COMM_SIZE] = {};
+	struct mm_struct *mm = 0;
+	unsigned long argument = 0;
+
+	if (r->comm[0] != 'e' || r->comm[1] != 'x' || r->comm[2] != 'e' || r->comm[3])
+		return;
+	read(mm, task->mm);
+	read(argument, mm->arg_start);
+	if (bpf_probe_read_user_str(name, sizeof(name), (void *)argument) > 1 && name[0] != '/')
+		__builtin_memcpy(r->comm, name, sizeof(name));
+}
+
 SEC("tp_btf/sched_process_exec")
 int on_exec(__u64 *ctx)
 {
@@ -67,6 +84,7 @@ int on_exec(__u64 *ctx)
 	if (!r)
 		return 0;
 	describe(&r->process, task, EXEC);
+	name_reexecuted(&r->process, task);
 	read(name, bprm->filename);
 	if (bpf_probe_read_kernel_str(r->program, sizeof(r->program), name) < 0)
 		r->program[0] = 0;

@@ -69,7 +69,7 @@ static __always_inline void describe(struct process_record *r, struct task_struc
 	read(r->start, leader->start_boottime);
 	read(parent, task->real_parent);
 	read(r->ppid, parent->tgid);
-	read(r->comm, task->comm);
+	read(r->comm, leader->comm);
 
 	/* The last thread to go need not be the first one, so the process' own
 	 * number is asked for, not the thread's. */

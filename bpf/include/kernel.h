@@ -36,6 +36,7 @@ static void *(*const bpf_map_lookup_elem)(void *map, const void *key) = (void *)
 static long (*const bpf_map_update_elem)(void *map, const void *key, const void *value, __u64 flags) = (void *)2;
 static long (*const bpf_map_delete_elem)(void *map, const void *key) = (void *)3;
 static long (*const bpf_probe_read_kernel)(void *dst, __u32 size, const void *from) = (void *)113;
+static long (*const bpf_probe_read_user_str)(void *dst, __u32 size, const void *from) = (void *)114;
 static long (*const bpf_probe_read_kernel_str)(void *dst, __u32 size, const void *from) = (void *)115;
 static __u64 (*const bpf_ktime_get_boot_ns)(void) = (void *)125;
 static void *(*const bpf_ringbuf_reserve)(void *ring, __u64 size, __u64 flags) = (void *)131;
@@ -145,6 +146,10 @@ struct sched_entity {
 	__u64 sum_exec_runtime;
 };
 
+struct mm_struct {
+	unsigned long arg_start;
+};
+
 struct task_struct {
 	int pid, tgid;
 	int exit_code;
@@ -152,6 +157,7 @@ struct task_struct {
 	__u64 start_boottime;
 	struct sched_entity se;
 	struct task_struct *real_parent, *group_leader;
+	struct mm_struct *mm;
 	struct css_set *cgroups;
 	struct signal_struct *signal;
 };

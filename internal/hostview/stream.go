@@ -27,7 +27,7 @@ const (
 var essential = []string{"on_fork", "on_exec", "on_exit", "on_attach"}
 
 // openStream starts the process stream if it is wished for. v.mu is held.
-func (v *View) openStream() {
+func (v *View) openStream(o Options) {
 	if v.wish != ProcessStreamAuto {
 		return
 	}
@@ -35,7 +35,7 @@ func (v *View) openStream() {
 		v.refused = &hostfs.NotSupportedError{Feature: "process stream", Remedy: "the proc folder below root_path is not this kernel's"}
 		return
 	}
-	stream, err := v.startStream()
+	stream, err := v.startStream(o)
 	if err != nil {
 		v.refused = err
 		return
@@ -86,7 +86,7 @@ func ofThisKernel(roots hostfs.Roots) bool {
 	return unix.Statfs(roots.Proc, &st) == nil && st.Type == unix.PROC_SUPER_MAGIC
 }
 
-func (v *View) startStream() (*procstream.Stream, error) {
+func (v *View) startStream(o Options) (*procstream.Stream, error) {
 	memory, err := procstream.HierarchyID(v.roots, "memory")
 	if err != nil {
 		return nil, err
@@ -97,7 +97,7 @@ func (v *View) startStream() (*procstream.Stream, error) {
 	}
 	v.unified = memory == 0
 	stream, err := procstream.OpenStream(procstream.StreamOptions{
-		Hierarchy: memory, PidsHierarchy: pids, Handle: v.handle, Lost: v.lost,
+		Hierarchy: memory, PidsHierarchy: pids, RingBytes: o.RingBytes, Handle: v.handle, Lost: v.lost,
 	})
 	if err != nil {
 		return nil, err
@@ -136,6 +136,18 @@ func (v *View) StreamStats() (procstream.StreamStats, bool) {
 // has ended a while ago. Without a process stream nothing is known.
 func (v *View) Container(pid int) (*container.Cgroup, bool) {
 	p, ok := v.processes.ByPID(pid)
+	return v.containerOf(p, ok)
+}
+
+// ContainerOf is [View.Container] for who knows when the process started (as
+// in [procstream.Stat]): a number that was given again names the right one, or
+// none.
+func (v *View) ContainerOf(pid int, start uint64) (*container.Cgroup, bool) {
+	p, ok := v.processes.ByStart(pid, start)
+	return v.containerOf(p, ok)
+}
+
+func (v *View) containerOf(p container.Process, ok bool) (*container.Cgroup, bool) {
 	if !ok {
 		return nil, false
 	}

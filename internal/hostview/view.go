@@ -35,6 +35,10 @@ type Options struct {
 	// ProcessStream is how processes are to be watched; "" leaves it to the
 	// other holders.
 	ProcessStream ProcessStream
+	// RingBytes is the size of the kernel's buffer for the process stream, a
+	// power of two; 0 means 8 MiB. The first holder that asks for a stream
+	// decides.
+	RingBytes uint32
 }
 
 // View is one look at one host. Get it with [Acquire].
@@ -83,7 +87,7 @@ func Acquire(o Options) (*View, error) {
 	views.mu.Lock()
 	defer views.mu.Unlock()
 	if v := views.byRoot[o.Roots.Root]; v != nil {
-		if err := v.agree(o.ProcessStream); err != nil {
+		if err := v.agree(o); err != nil {
 			return nil, err
 		}
 		v.holders++
@@ -100,7 +104,8 @@ func Acquire(o Options) (*View, error) {
 
 // agree takes over what the first holder with a wish asks for, and refuses
 // another wish.
-func (v *View) agree(wish ProcessStream) error {
+func (v *View) agree(o Options) error {
+	wish := o.ProcessStream
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if wish != "" && v.wish != "" && v.wish != wish {
@@ -108,7 +113,7 @@ func (v *View) agree(wish ProcessStream) error {
 	}
 	if v.wish == "" && wish != "" {
 		v.wish = wish
-		v.openStream()
+		v.openStream(o)
 	}
 	return nil
 }
@@ -136,7 +141,7 @@ func open(o Options) (*View, error) {
 	if err := v.finder.Start(); err != nil {
 		return nil, fmt.Errorf("walk %s: %w", dir, err)
 	}
-	if err := v.agree(o.ProcessStream); err != nil {
+	if err := v.agree(o); err != nil {
 		return nil, err // a new view has no wish to be in conflict with
 	}
 	return v, nil

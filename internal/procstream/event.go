@@ -47,7 +47,8 @@ type ProcessEvent struct {
 	// Unified and Memory are the ids of its cgroups in the unified hierarchy
 	// and in the memory controller's; 0 if there is none.
 	Unified, Memory uint64
-	// Comm is the command name, Leaf the name of the Memory (else Unified)
+	// Comm is the command name (of one that was executed as /proc/self/exe, as
+	// busybox does with its applets, its first argument), Leaf the name of the Memory (else Unified)
 	// cgroup's directory, Program the path given to execve(2), of Executed
 	// only, cut at 127 bytes.
 	Comm, Leaf, Program []byte

@@ -156,6 +156,24 @@ func TestLifeOfAProcess(t *testing.T) {
 	require.Zero(t, s.Stats().Malformed)
 }
 
+// Busybox runs its applets by executing itself: their names are what they are
+// called by.
+func TestReexecutedProgram(t *testing.T) {
+	tp, _ := record(t)
+	run := func(name string) string {
+		cmd := exec.Command("/proc/self/exe", "-test.run=^$")
+		cmd.Args[0] = name
+		require.NoError(t, cmd.Run())
+		events := tp.ended(t, cmd.Process.Pid)
+		require.Equal(t, procstream.Executed, events[1].Kind)
+		require.Equal(t, "/proc/self/exe", events[1].program)
+		return events[1].comm
+	}
+	require.Equal(t, "worker", run("worker"))
+	require.Equal(t, "a-name-that-is-", run("a-name-that-is-long"))
+	require.Equal(t, "exe", run("/a/path/that/may/be/cut"))
+}
+
 func TestKilledBySignal(t *testing.T) {
 	tp, _ := record(t)
 	cmd := exec.Command("sleep", "600")

@@ -50,6 +50,13 @@ func TestDegraded(t *testing.T) {
 		"worker replaced":      workerReplaced,
 		"worker restarted":     workerRestarted,
 		"exec session killed":  execKilled,
+
+		"worker killed, host's pids":        workerKilledAmongHostPids,
+		"first process killed, host's pids": firstKilledAmongHostPids,
+		"supervisor gives up":               supervisorGivesUp,
+		"supervisor succeeds":               supervisorSucceeds,
+		"exec session fails":                execFails,
+		"forked workers replaced":           forkedWorkersReplaced,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

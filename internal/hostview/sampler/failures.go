@@ -231,12 +231,16 @@ func (s *Sampler) checkFailures(t *Target, now time.Time) {
 	}
 }
 
-// successor is a process of the same name that took the dead one's place.
-// Workers that were forked in advance stand in for each other.
+// successor is a process of the same name that took the dead one's place: it
+// began later, or is a sibling if the workers were forked in advance. At last it
+// may be the first process itself, with a script's last command.
 func (t *Target) successor(key seriesKey, f *series) *process {
 	var oldest *process
 	for _, p := range t.processes.known {
-		if !p.child || p.Comm != key.executable || p == key.parent || (!f.forked && !p.began.After(f.last)) {
+		if p.Comm != key.executable || !p.child && p != t.processes.init {
+			continue
+		}
+		if f.forked && p == key.parent || !f.forked && !p.began.After(f.last) {
 			continue
 		}
 		if oldest == nil || p.began.Before(oldest.began) {

@@ -122,7 +122,7 @@ func (s *Sampler) executed(t *Target, o *Observation) {
 	if known == nil {
 		return
 	}
-	known.Comm, known.executed = o.Comm, true
+	known.Comm, known.executed, known.began = o.Comm, true, o.At
 	t.childStarted(known, o.At)
 	t.parentReplaced(known)
 	if p.init != nil && !p.followsHelper(known, o.At.Sub(t.FirstSeen)) {

@@ -51,7 +51,7 @@ type process struct {
 	victim bool
 	// executed: it runs a program of its own, not just a copy of its parent.
 	executed bool
-	// began is when it was started.
+	// began is when it was started, or executed its program.
 	began time.Time
 	look  time.Time // the last look that saw it
 }
