@@ -127,7 +127,7 @@ enum { MEMCG_OOM_KILL = 4 };
 struct pids_cgroup {
 	struct cgroup_subsys_state css;
 	atomic64_t counter;
-	__s64 watermark; /* since 6.3 */
+	__s64 watermark; /* since 6.1 */
 };
 
 /* include/linux/sched/signal.h and include/linux/pid_types.h */

@@ -84,7 +84,7 @@ type CgroupEvent struct {
 	// OOMGroup is memory.oom.group: the OOM killer takes all of it or nothing.
 	OOMGroup bool
 	// PidsPeak is the most tasks at once; 0 if this is not the hierarchy of the
-	// pids controller, or the kernel (before 6.3) does not keep it.
+	// pids controller, or the kernel (before 6.1) does not keep it.
 	PidsPeak uint64
 }
 
