@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Builds bin/tallyman: static, stripped, with version and commit.
+# Builds bin/tallyman and bin/tallymanctl: static, stripped, with version and
+# commit.
 #
 # The commit cannot be in the committed main.go, and ocb puts the version into
 # a literal that the linker cannot set; so a copy with the commit takes the
@@ -23,3 +24,5 @@ printf '{"Replace": {"%s/cmd/tallyman/main.go": "%s/main.go"}}\n' "$PWD" "$stamp
 
 go build -ldflags '-s -w' \
   -overlay "$stamp/overlay.json" -o bin/tallyman ./cmd/tallyman
+go build -ldflags "-s -w -X main.version=$version+$commit" \
+  -o bin/tallymanctl ./cmd/tallymanctl

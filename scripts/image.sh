@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# make image: tallyman:dev, from scratch: the static binary, the default
+# make image: tallyman:dev, from scratch: the static binaries, the default
 # configuration, the certificate authorities of this host.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -9,7 +9,7 @@ if ! docker version >/dev/null 2>&1; then
 fi
 context=$(mktemp -d)
 trap 'rm -rf "$context"' EXIT
-cp bin/tallyman otelcol-config.yaml deploy/otlp.yaml deploy/Dockerfile "$context/"
+cp bin/tallyman bin/tallymanctl otelcol-config.yaml deploy/otlp.yaml deploy/Dockerfile "$context/"
 cp /etc/ssl/certs/ca-certificates.crt "$context/"
 docker build -q -t tallyman:dev "$context"
 docker image ls tallyman:dev

@@ -14,7 +14,7 @@ scripts/build.sh
 
 echo "== unit and integration tests"
 # One package after the other: they share two cores, one engine and one host.
-go test -p 1 ./internal/... ./receiver/... ./test/arch/... ./test/vm/... ./test/bench/... ./test/demo/...
+go test -p 1 ./internal/... ./receiver/... ./cmd/tallymanctl/... ./test/arch/... ./test/vm/... ./test/bench/... ./test/demo/...
 
 echo "== fuzzing, a few seconds each"
 scripts/fuzz.sh "${FUZZTIME:-2s}"

@@ -29,6 +29,7 @@ var errNotYet = errors.New("not yet")
 // watch is a consumer of a sampler of its own that remembers all it was told.
 type watch struct {
 	t        *testing.T
+	view     *hostview.View
 	consumer *sampler.Consumer
 	live     map[string]sampler.Target
 	ended    []sampler.Target
@@ -48,7 +49,7 @@ func watchOn(t *testing.T, v *hostview.View) *watch {
 		MaxOpenFiles: 1000,
 		Want:         func(c container.Cgroup) bool { return c.Class == container.ClassContainer },
 	})
-	w := &watch{t: t, consumer: s.Subscribe(), live: map[string]sampler.Target{}}
+	w := &watch{t: t, view: v, consumer: s.Subscribe(), live: map[string]sampler.Target{}}
 	t.Cleanup(func() {
 		w.consumer.Close()
 		v.ReleaseSampler(t.Name())

@@ -28,7 +28,7 @@ const (
 func TestOOM(t *testing.T) {
 	testkit.NeedBPF(t)
 	alone(t)
-	for _, wish := range []hostview.ProcessStream{hostview.ProcessStreamAuto, hostview.ProcessStreamProc} {
+	for _, wish := range []hostview.ProcessStream{hostview.ProcessStreamAuto, hostview.ProcessStreamConnector, hostview.ProcessStreamProc} {
 		t.Run(string(wish), func(t *testing.T) {
 			testkit.VerifyNoLeaks(t)
 			v, err := hostview.Acquire(hostview.Options{Roots: hostfs.NewRoots("/"), ProcessStream: wish})
@@ -103,7 +103,9 @@ func namedVictimAndRecovery(t *testing.T, w *watch) {
 	kill, _ := w.last(id, sampler.OOMKilled)
 	require.NotZero(t, kill.Victim.PID)
 	require.Equal(t, "tail", kill.Victim.Executable)
-	require.NotZero(t, kill.Victim.RSS)
+	if tier, _ := w.view.Tier(); tier != hostview.TierConnector { // it does not say
+		require.NotZero(t, kill.Victim.RSS)
+	}
 	require.Equal(t, "tail", w.live[id].Degraded.Executable)
 
 	touch(t, dir+"/again")
@@ -335,4 +337,29 @@ func TestKillWithProcessesOff(t *testing.T) {
 	require.False(t, kill.SurvivedKnown)
 	require.Equal(t, sampler.Kills{Unknown: 1}, w.live[id].Kills)
 	require.Nil(t, w.live[id].Degraded)
+}
+
+// With memory.oom.group the OOM killer takes everything, and one event says so.
+func TestGroupKill(t *testing.T) {
+	testkit.NeedBPF(t)
+	testkit.NeedLayout(t, testkit.LayoutV2)
+	w := newWatch(t)
+	g, id := newContainer(t)
+	limitMemory(g, tenMiB)
+	g.Write("memory", "memory.oom.group", "1")
+	shell(t, g, "sleep 1000 &", hog+" &", "wait", "sleep 1000")
+	w.until(func() error {
+		if _, ok := w.last(id, sampler.OOMKilled); !ok {
+			return errNotYet
+		}
+		return nil
+	})
+	kill, _ := w.last(id, sampler.OOMKilled)
+	require.True(t, kill.Group)
+	require.Equal(t, 3, kill.Count)
+	require.True(t, kill.Victim.Init)
+	require.False(t, kill.Survived)
+	require.Equal(t, sampler.Kills{Init: 1, Other: 2}, w.live[id].Kills)
+	require.Len(t, slices.DeleteFunc(w.kinds(id), func(k sampler.EventKind) bool { return k != sampler.OOMKilled }), 1)
+	require.NotContains(t, w.kinds(id), sampler.BecameDegraded)
 }

@@ -2,6 +2,7 @@ package hostview
 
 import (
 	"fmt"
+	"path/filepath"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -17,33 +18,58 @@ type Tier string
 
 // The tiers.
 const (
-	TierBPF  Tier = "bpf"
-	TierProc Tier = "proc"
-	TierOff  Tier = "off"
+	TierBPF       Tier = "bpf"
+	TierConnector Tier = "connector"
+	TierProc      Tier = "proc"
+	TierOff       Tier = "off"
 )
+
+// stream is what tells of processes: procstream's two.
+type stream interface {
+	Stats() procstream.StreamStats
+	Close()
+}
 
 // essential are the programs without which a stream is no record of the
 // processes.
 var essential = []string{"on_fork", "on_exec", "on_exit", "on_attach"}
 
-// openStream starts the process stream if it is wished for. v.mu is held.
+// openStream starts the process stream that is wished for, or the next best.
+// v.mu is held.
 func (v *View) openStream(o Options) {
-	if v.wish != ProcessStreamAuto {
+	switch v.tier = TierProc; v.wish {
+	case ProcessStreamOff:
+		v.tier = TierOff
+		return
+	case ProcessStreamProc:
 		return
 	}
 	if !ofThisKernel(v.roots) {
 		v.refused = &hostfs.NotSupportedError{Feature: "process stream", Remedy: "the proc folder below root_path is not this kernel's"}
 		return
 	}
-	stream, err := v.startStream(o)
-	if err != nil {
-		v.refused = err
+	if v.wish == ProcessStreamAuto && v.try(TierBPF, func() (stream, error) { return v.startBPF(o) }) {
+		v.seed()
 		return
+	}
+	v.try(TierConnector, v.startConnector)
+}
+
+// try starts a stream, or keeps the reason why not.
+func (v *View) try(tier Tier, start func() (stream, error)) bool {
+	s, err := start()
+	if err != nil {
+		if v.refused == nil {
+			v.refused = err
+		} else {
+			v.refused = fmt.Errorf("%w; %w", v.refused, err)
+		}
+		return false
 	}
 	// What appears while the first walk over the cgroups is still to come has
 	// been told, but not who was in it before.
-	v.stream, v.streamFrom = stream, time.Now()
-	v.seed()
+	v.stream, v.tier, v.streamFrom = s, tier, time.Now()
+	return true
 }
 
 // seed makes the processes known that are in containers already, while events
@@ -86,16 +112,24 @@ func ofThisKernel(roots hostfs.Roots) bool {
 	return unix.Statfs(roots.Proc, &st) == nil && st.Type == unix.PROC_SUPER_MAGIC
 }
 
-func (v *View) startStream(o Options) (*procstream.Stream, error) {
-	memory, err := procstream.HierarchyID(v.roots, "memory")
-	if err != nil {
-		return nil, err
+// hierarchies finds out by which hierarchy containers are known, and the one of
+// the pids controller.
+func (v *View) hierarchies() (memory, pids uint32, err error) {
+	if memory, err = procstream.HierarchyID(v.roots, "memory"); err != nil {
+		return 0, 0, err
 	}
-	pids, err := procstream.HierarchyID(v.roots, "pids")
-	if err != nil {
-		return nil, err
+	if pids, err = procstream.HierarchyID(v.roots, "pids"); err != nil {
+		return 0, 0, err
 	}
 	v.unified = memory == 0
+	return memory, pids, nil
+}
+
+func (v *View) startBPF(o Options) (stream, error) {
+	memory, pids, err := v.hierarchies()
+	if err != nil {
+		return nil, err
+	}
 	stream, err := procstream.OpenStream(procstream.StreamOptions{
 		Hierarchy: memory, PidsHierarchy: pids, RingBytes: o.RingBytes, Handle: v.handle, Lost: v.lost,
 	})
@@ -109,6 +143,37 @@ func (v *View) startStream(o Options) (*procstream.Stream, error) {
 		}
 	}
 	return stream, nil
+}
+
+func (v *View) startConnector() (stream, error) {
+	if _, _, err := v.hierarchies(); err != nil {
+		return nil, err
+	}
+	o := procstream.ConnectorOptions{Roots: v.roots, Handle: v.handle, Lost: v.lost}
+	if v.unified {
+		o.UnifiedDir = v.discover
+	} else {
+		o.MemoryDir = v.discover
+	}
+	return procstream.OpenConnector(o)
+}
+
+// discover gives the directory of a cgroup that a process is in. The cgroup
+// may be so new that nobody has told of it yet.
+func (v *View) discover(cgroupPath string) string {
+	file := v.host.ProcsFile(cgroupPath)
+	if file == "" {
+		return ""
+	}
+	dir := filepath.Dir(file)
+	var st unix.Stat_t
+	if unix.Stat(dir, &st) != nil {
+		return dir
+	}
+	if known, ok := v.index.ByPath(cgroupPath); !ok || known.Inode != st.Ino {
+		v.index.Add(container.Cgroup{Path: cgroupPath, Inode: st.Ino, FirstSeen: time.Now()})
+	}
+	return dir
 }
 
 func (v *View) closeStream() {
@@ -163,13 +228,10 @@ func (v *View) containerOf(p container.Process, ok bool) (*container.Cgroup, boo
 func (v *View) Tier() (Tier, error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	switch {
-	case v.stream != nil:
-		return TierBPF, nil
-	case v.wish == ProcessStreamOff:
-		return TierOff, nil
+	if v.wish == "" {
+		return TierProc, nil
 	}
-	return TierProc, v.refused
+	return v.tier, v.refused
 }
 
 // handle is called by the stream, in order. The tables are brought up to date

@@ -33,6 +33,7 @@ func TestTiers(t *testing.T) {
 		return got
 	}
 	require.Equal(t, hostview.TierBPF, tier(hostview.ProcessStreamAuto))
+	require.Equal(t, hostview.TierConnector, tier(hostview.ProcessStreamConnector))
 	require.Equal(t, hostview.TierProc, tier(hostview.ProcessStreamProc))
 	require.Equal(t, hostview.TierOff, tier(hostview.ProcessStreamOff))
 	require.Equal(t, hostview.TierProc, tier(""))

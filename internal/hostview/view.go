@@ -22,11 +22,13 @@ var ErrConflict = errors.New("conflict with another component")
 // ProcessStream says how processes are watched.
 type ProcessStream string
 
-// The ways to watch processes. Auto takes the best this host has.
+// The ways to watch processes. Auto takes the best this host has, Connector the
+// best without BPF, Proc only looks at /proc when there is a reason to.
 const (
-	ProcessStreamAuto ProcessStream = "auto"
-	ProcessStreamProc ProcessStream = "proc"
-	ProcessStreamOff  ProcessStream = "off"
+	ProcessStreamAuto      ProcessStream = "auto"
+	ProcessStreamConnector ProcessStream = "connector"
+	ProcessStreamProc      ProcessStream = "proc"
+	ProcessStreamOff       ProcessStream = "off"
 )
 
 // Options are what a component asks of a view.
@@ -59,9 +61,10 @@ type View struct {
 
 	mu         sync.Mutex    // guards what follows
 	wish       ProcessStream // "" while nobody has asked
-	stream     *procstream.Stream
+	stream     stream        // nil without one
+	tier       Tier
 	streamFrom time.Time
-	// refused is why there is no stream although one was wished for.
+	// refused is why there is no stream, or not the one that was wished for.
 	refused  error
 	samplers map[string]*sharedSampler
 }
@@ -187,6 +190,7 @@ func (v *View) Sampler(name string, settings sampler.Settings) *sampler.Sampler 
 	}
 	settings.Processes = v.wish != ProcessStreamOff
 	settings.Stream, settings.StreamFrom = v.stream != nil, v.streamFrom
+	settings.VictimsTold = v.tier == TierBPF
 	s := &sharedSampler{
 		Sampler: sampler.New(sampler.Options{Roots: v.roots, Host: v.host, Settings: settings}),
 		holders: 1,

@@ -36,7 +36,7 @@ type Config struct {
 	MemoryStatInterval time.Duration `mapstructure:"memory_stat_interval"`
 	// MaxOpenFiles bounds the descriptors that are kept open.
 	MaxOpenFiles int `mapstructure:"max_open_files"`
-	// ProcessStream is how processes are watched: auto, proc or off.
+	// ProcessStream is how processes are watched: auto, connector, proc or off.
 	ProcessStream hostview.ProcessStream `mapstructure:"process_stream"`
 }
 
@@ -119,9 +119,9 @@ func (c *Config) validateChoices() error {
 		errs = append(errs, fmt.Errorf("reader: unknown value %q (use auto or files)", c.Reader))
 	}
 	switch c.ProcessStream {
-	case hostview.ProcessStreamAuto, hostview.ProcessStreamProc, hostview.ProcessStreamOff:
+	case hostview.ProcessStreamAuto, hostview.ProcessStreamConnector, hostview.ProcessStreamProc, hostview.ProcessStreamOff:
 	default:
-		errs = append(errs, fmt.Errorf("process_stream: unknown value %q (use auto, proc or off)", c.ProcessStream))
+		errs = append(errs, fmt.Errorf("process_stream: unknown value %q (use auto, connector, proc or off)", c.ProcessStream))
 	}
 	if c.MemoryStatInterval < 0 {
 		errs = append(errs, fmt.Errorf("memory_stat_interval: %v is negative", c.MemoryStatInterval))

@@ -11,11 +11,17 @@ const (
 	ebpfPath  = "github.com/cilium/ebpf"
 	contrib   = "github.com/open-telemetry/opentelemetry-collector-contrib"
 	testkit   = "testkit"
+
+	// control is the command beside the agent, and cobraPath all that it
+	// imports from outside the module.
+	control   = "tallymanctl"
+	cobraPath = "github.com/spf13/cobra"
 )
 
 // narrowed lists, for the packages of internal/ whose arrows are spelled out
 // in ARCHITECTURE.md, the packages of internal/ that they may import.
 var narrowed = map[string][]string{
+	"doctor":     {"procstream", "cgroup", "hostfs"},
 	"hostview":   {"procstream", "container", "cgroup", "hostfs"},
 	"procstream": {"bpfload", "container", "hostfs"},
 	"container":  {"cgroup", "hostfs"},
@@ -58,7 +64,10 @@ func (t *Tree) refuse(file *File, importPath string) string {
 	if within(importPath, ebpfPath) {
 		return refuseEBPF(file.place())
 	}
-	if file.place().room == internalRoom {
+	switch from := file.place(); {
+	case from == place{commandRoom, control}:
+		return refuseCommandForeign(file, importPath)
+	case from.room == internalRoom:
 		return refuseForeign(file, importPath)
 	}
 	return ""
@@ -79,7 +88,7 @@ func refuseOwn(from, to place) string {
 			return "of this module a component imports internal/* only"
 		}
 	case commandRoom:
-		if from.name == "tallymanctl" && to.room != internalRoom {
+		if from.name == control && to.room != internalRoom {
 			return "of this module cmd/tallymanctl imports internal/* only"
 		}
 	case internalRoom:
@@ -121,6 +130,15 @@ func refuseForeign(file *File, importPath string) string {
 		return fmt.Sprintf("internal/%s imports the standard library and golang.org/x/sys/unix only", name)
 	}
 	return ""
+}
+
+// refuseCommandForeign keeps what a command finds out in internal/, where it
+// can be tested and used by others. Its tests may use test libraries.
+func refuseCommandForeign(file *File, importPath string) string {
+	if file.isTest() || inStandardLibrary(importPath) || within(importPath, cobraPath) {
+		return ""
+	}
+	return "cmd/" + control + " imports the standard library, internal/* and cobra only"
 }
 
 // checkPdata keeps pdata in the one file of a component that is about it.

@@ -5,7 +5,8 @@
 // configuration names its field, and nothing is lost on the way to a backend.
 //
 // It tests the binary of TALLYMAN_BINARY (an absolute path); without that it
-// runs scripts/build.sh once and tests bin/tallyman.
+// runs scripts/build.sh once and tests bin/tallyman. The tallymanctl beside it
+// is started too.
 //
 // Promise: nothing but the kernel is shared with the agent's code. kernel_test.go
 // reads cgroup files on its own; only the test kit is imported.

@@ -32,7 +32,7 @@ const supervisor = 100
 func newLife() *life {
 	y := newStory()
 	y.s.consumers = map[*Consumer]struct{}{}
-	y.s.settings.Stream = true
+	y.s.settings.Stream, y.s.settings.VictimsTold = true, true
 	l := &life{story: y, consumer: y.s.Subscribe(), nextPID: 200}
 	l.happen(procstream.Moved, supervisor, 10, "init")
 	l.happen(procstream.Executed, supervisor, 10, "init")

@@ -1,6 +1,7 @@
 package sampler
 
 import (
+	"syscall"
 	"time"
 
 	"github.com/tallymanhq/tallyman/internal/cgroup"
@@ -163,6 +164,10 @@ func (s *Sampler) exited(t *Target, o *Observation) {
 		p.initGone = true
 		t.Exit, t.HasExit = o.Exit, true
 	}
+	if !s.settings.VictimsTold && o.Exit.Status.Signaled() && o.Exit.Status.Signal() == syscall.SIGKILL {
+		s.suspect(t, known, o)
+		return
+	}
 	if o.Exit.OOM {
 		known.RSS, known.victim = o.Exit.MaxRSS, true
 		s.noteVictim(t, known, o.At)
@@ -208,6 +213,9 @@ func (s *Sampler) checkLedger(t *Target, now time.Time, slow bool) {
 // judgeExactly settles the kills that the stream has told of.
 func (s *Sampler) judgeExactly(t *Target, now time.Time) {
 	v := &t.verdict
+	if !s.settings.VictimsTold {
+		s.judgeSuspects(t)
+	}
 	if p := v.pending; p != nil && (now.Sub(p.last) >= confirmAfter || now.Sub(p.at) >= confirmAtLast) {
 		s.settleExactly(t)
 	}

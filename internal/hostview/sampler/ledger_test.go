@@ -24,7 +24,7 @@ func newStory() *story {
 		Identity: container.Identity{Class: container.ClassContainer}, Path: "/docker/a", Inode: 7, FirstSeen: at,
 	}, Start: at}
 	return &story{
-		s:  &Sampler{proc: procstream.NewReader(hostfs.NewRoots("/"))},
+		s:  &Sampler{proc: procstream.NewReader(hostfs.NewRoots("/")), settings: Settings{Stream: true, VictimsTold: true}},
 		t:  target,
 		at: at,
 	}
@@ -101,4 +101,31 @@ func TestVictims(t *testing.T) {
 	require.Equal(t, 12, p.lost[0].PID)
 	require.True(t, p.lost[0].child)
 	require.Equal(t, uint64(4096), p.lost[0].RSS)
+}
+
+// Where the stream does not name the victims, who ended by SIGKILL when the
+// counter rose is one; the others ended like any other process.
+func TestSuspects(t *testing.T) {
+	f := func(name string, kills uint64, ends []int, want Kills) {
+		t.Helper()
+		l := newLife()
+		l.s.settings.VictimsTold = false
+		for _, pid := range []int{l.start(supervisor, "a"), l.start(supervisor, "b")} {
+			require.Contains(t, l.t.processes.known, pid)
+		}
+		l.wait(time.Minute)
+		for _, pid := range ends {
+			l.end(pid, kill)
+		}
+		l.t.Events.OOMKill += kills
+		l.t.At = l.at.Add(time.Millisecond)
+		l.wait(2 * time.Second)
+		require.Equal(t, want, l.t.Kills, name)
+		require.Empty(t, l.t.verdict.suspects, name)
+	}
+	f("killed by hand", 0, []int{201}, Kills{})
+	f("victim", 1, []int{201}, Kills{Other: 1})
+	f("one of two", 1, []int{201, 202}, Kills{Other: 1})
+	f("the first process takes all with it", 1, []int{201, 202, supervisor}, Kills{Init: 1})
+	f("told late", 2, []int{201}, Kills{Other: 1})
 }

@@ -24,6 +24,9 @@ type Settings struct {
 	// Stream: the process stream tells of every process, through Observe; /proc
 	// is asked only for what was there before it.
 	Stream bool
+	// VictimsTold: the stream says who was killed by the OOM killer. Otherwise
+	// it is whoever ended by SIGKILL when the kernel's counter rose.
+	VictimsTold bool
 	// StreamFrom is when it began to: containers older than that must be
 	// looked at once.
 	StreamFrom time.Time

@@ -22,6 +22,8 @@ type verdict struct {
 	// counter alone, which rose beyond the others at missingSince.
 	exact, unexplained uint64
 	missingSince       time.Time
+	// suspects ended by SIGKILL: of whom, the counter must tell.
+	suspects []suspect
 }
 
 type pending struct {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -89,6 +90,28 @@ func TestKilledWorkerDegrades(t *testing.T) {
 	require.True(t, info.State.Running)
 	noEvent(t, c.ID, "container.recovered")
 	noEvent(t, c.ID, "container.stop")
+	requireQuiet(t)
+}
+
+// With memory.oom.group, as Kubernetes sets it, all processes are killed as one, and one event says so.
+func TestGroupKillIsOneEvent(t *testing.T) {
+	t.Parallel()
+	runAgent(t)
+	c := tight(t, `mkfifo /told; sleep 2147483647 & (`+whenTold+`exec tail /dev/zero) & wait; sleep 2147483647`)
+	s := scopeOf(t, c)
+	waitPage(t, c.ID)
+	require.NoError(t, os.WriteFile(filepath.Join(s.root, s.path, "memory.oom.group"), []byte("1"), 0))
+	tell(t, c)
+	kill := waitEvent(t, c.ID, "container.oom_kill")
+	require.Equal(t, int64(3), kill.attributes["count"])
+	require.Equal(t, true, kill.attributes["oom.victim.init"])
+	require.Equal(t, false, kill.attributes["container.survived"])
+	stop := waitEvent(t, c.ID, "container.stop")
+	require.Equal(t, int64(137), stop.attributes["container.exit_code"])
+	kills, err := events(c.ID, "container.oom_kill")
+	require.NoError(t, err)
+	require.Len(t, kills, 1)
+	noEvent(t, c.ID, "container.degraded")
 	requireQuiet(t)
 }
 

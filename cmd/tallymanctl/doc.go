@@ -1,0 +1,7 @@
+// Command tallymanctl is the tool beside the agent. Its command doctor says what
+// this host lets the agent do.
+//
+// Each command has a file of its own, named after it, with a function that
+// makes the cobra command; main.go lists them. What a command finds out comes
+// from internal/*; here are flags, output and exit codes.
+package main

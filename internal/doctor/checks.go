@@ -1,0 +1,30 @@
+package doctor
+
+import "time"
+
+// bpfTimeout is for the one check that works: it takes 0.15 s on two cores, and
+// an emulated machine is some tens of times slower.
+const bpfTimeout = 30 * time.Second
+
+// Checks lists all checks in the order in which they are read: what the host
+// is, what this process may do there, what was tried, what is around it. A new
+// check is a new line.
+func Checks(o Options) []Check {
+	return []Check{
+		{Name: "kernel.version", Title: "kernel", Run: single(checkKernel)},
+		{Name: "host.root", Title: "host's root", Run: single(o.checkRoot)},
+		{Name: "cgroup.version", Title: "cgroups", Run: single(o.checkCgroups)},
+		{Name: "cgroup.namespace", Title: "cgroup namespace", Run: single(o.checkCgroupNamespace)},
+		{Name: "pid.namespace", Title: "pid namespace", Run: single(o.checkPIDNamespace)},
+		{Name: "kernel.psi", Title: "pressure (PSI)", Run: single(o.checkPressure)},
+		{Name: "kernel.lockdown", Title: "lockdown", Run: single(o.checkLockdown)},
+		{Name: "bpf.btf", Title: "kernel types (BTF)", Run: single(checkBTF)},
+		{Name: "capability", Title: "capabilities", Run: checkCapabilities},
+		{Name: "process.seccomp", Title: "seccomp", Run: single(checkSeccomp)},
+		{Name: "bpf.program", Title: "BPF programs", Timeout: bpfTimeout, Run: o.tryPrograms},
+		{Name: "proc.connector", Title: "proc connector", Run: single(o.checkConnector)},
+		{Name: "docker.socket", Title: "Docker engine", Run: single(o.checkDocker)},
+		{Name: "disk.state", Title: "state directory", Run: single(o.checkDisk)},
+		{Name: "process.open_files", Title: "open files", Run: single(checkOpenFiles)},
+	}
+}
