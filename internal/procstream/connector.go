@@ -173,7 +173,7 @@ func (c *Connector) awaitAnswer(ack uint32) error {
 			if err != nil || m.kind != connectorAck || m.ack != ack {
 				continue
 			}
-			if false {
+			if m.errno != 0 {
 				c.listening = false
 				return m.errno
 			}

@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
+	"github.com/mdlayher/netlink"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
@@ -126,7 +128,40 @@ func TestNumberOfALaterProcess(t *testing.T) {
 	require.EqualValues(t, 5, (*told)[0].Memory)
 
 	c.firstThreadEnded(connectorMessage{pid: os.Getpid(), tid: os.Getpid(), at: clock(unix.CLOCK_BOOTTIME)})
-	require.Len(t, *told, 1, "it lives: another thread has taken the place of the first")
+	require.Len(t, *told, 1)
+
+	cmd := exec.Command("sleep", "600") // one thread, which has taken the place of the first
+	require.NoError(t, cmd.Start())
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	})
+	c.unfinished = map[int]connectorMessage{}
+	c.firstThreadEnded(connectorMessage{pid: cmd.Process.Pid, tid: cmd.Process.Pid, at: clock(unix.CLOCK_BOOTTIME)})
+	require.Len(t, *told, 1, "it lives")
+	require.Empty(t, c.unfinished)
+}
+
+// The kernel's refusal is an error, as long as somebody listens: else it does
+// not answer.
+func TestConnectorAnswer(t *testing.T) {
+	testkit.NeedRoot(t)
+	listener, err := OpenConnector(ConnectorOptions{Roots: hostfs.NewRoots("/"), Handle: func(*Event) {}})
+	if errors.Is(err, hostfs.ErrNotSupported) {
+		testkit.Lack(t, testkit.Feature{Name: "proc connector"}, err)
+	}
+	require.NoError(t, err)
+	defer listener.Close()
+	conn, err := netlink.Dial(unix.NETLINK_CONNECTOR, nil)
+	require.NoError(t, err)
+	defer conn.Close()
+	require.NoError(t, conn.JoinGroup(connectorIndex))
+	c := &Connector{conn: conn}
+	const noOperation = 99
+	require.NoError(t, c.request(noOperation, 7))
+	require.ErrorIs(t, c.awaitAnswer(8), unix.EINVAL)
+	require.NoError(t, c.request(noOperation, 7))
+	require.ErrorIs(t, c.awaitAnswer(9), errNoAnswer, "that is the answer to somebody else")
 }
 
 // What is remembered of a process whose end was lost is not put down to the

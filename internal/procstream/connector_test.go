@@ -102,6 +102,16 @@ func (t *tape) children(ppid int) []int {
 	return pids
 }
 
+// settled waits until all is told that has happened by now, and returns the
+// events about a process.
+func (t *tape) settled(tb testing.TB, pid int) []seen {
+	tb.Helper()
+	later := exec.Command("true")
+	require.NoError(tb, later.Run())
+	t.ended(tb, later.Process.Pid)
+	return t.of(pid)
+}
+
 // patient starts a program that has a standard input, and waits until it has
 // been told.
 func patient(t *testing.T, tp *tape, cmd *exec.Cmd) io.WriteCloser {
@@ -268,12 +278,34 @@ func TestConnectorFirstThreadEnds(t *testing.T) {
 		}
 		return nil
 	})
-	later := exec.Command("true") // whose end is told after that of the thread
-	require.NoError(t, later.Run())
-	tp.ended(t, later.Process.Pid)
-	require.NotContains(t, kinds(tp.of(cmd.Process.Pid)), procstream.Exited)
+	require.NotContains(t, kinds(tp.settled(t, cmd.Process.Pid)), procstream.Exited)
 	require.NoError(t, in.Close())
-	own := tp.ended(t, cmd.Process.Pid)
+	tp.ended(t, cmd.Process.Pid)
+	own := tp.settled(t, cmd.Process.Pid)
+	require.Equal(t, []procstream.EventKind{procstream.Forked, procstream.Executed, procstream.Exited}, kinds(own))
+	require.Equal(t, outliveCode, own[2].Process.Exit.Status.ExitStatus())
+}
+
+// Threads that come and go are not told, nor do they end their process.
+func TestConnectorThreads(t *testing.T) {
+	if os.Getenv(threadEnv) != "" {
+		for range 20 {
+			gone := make(chan struct{})
+			go func() {
+				runtime.LockOSThread() // never unlocked: Go ends the thread
+				close(gone)
+			}()
+			<-gone
+		}
+		_, _ = io.Copy(io.Discard, os.Stdin)
+		os.Exit(outliveCode)
+	}
+	tp, _ := connect(t, 0)
+	cmd := again("TestConnectorThreads", "child")
+	in := patient(t, tp, cmd)
+	require.NoError(t, in.Close())
+	tp.ended(t, cmd.Process.Pid)
+	own := tp.settled(t, cmd.Process.Pid)
 	require.Equal(t, []procstream.EventKind{procstream.Forked, procstream.Executed, procstream.Exited}, kinds(own))
 	require.Equal(t, outliveCode, own[2].Process.Exit.Status.ExitStatus())
 }
@@ -288,7 +320,8 @@ func TestConnectorExecByAThread(t *testing.T) {
 	in := patient(t, tp, cmd)
 	tp.happened(t, cmd.Process.Pid, procstream.Executed, 2)
 	require.NoError(t, in.Close())
-	own := tp.ended(t, cmd.Process.Pid)
+	tp.ended(t, cmd.Process.Pid)
+	own := tp.settled(t, cmd.Process.Pid)
 	require.Equal(t, []procstream.EventKind{procstream.Forked, procstream.Executed, procstream.Executed, procstream.Exited}, kinds(own))
 	require.Equal(t, 6, own[3].Process.Exit.Status.ExitStatus())
 }

@@ -62,7 +62,9 @@ type Exit struct {
 	Status syscall.WaitStatus
 	// OOM: the OOM killer chose it.
 	OOM bool
-	// CPUTime is of all its threads. MaxRSS is the most memory that was
+	// CPUTime is of all its threads, as far as the scheduler has accounted for
+	// it: what was spent since the last tick (10 ms at most) or switch is not in
+	// it, so that of a process of a millisecond it may be 0. MaxRSS is the most memory that was
 	// resident, in bytes.
 	CPUTime time.Duration
 	MaxRSS  uint64

@@ -134,7 +134,8 @@ func TestAllProgramsRun(t *testing.T) {
 func TestLifeOfAProcess(t *testing.T) {
 	testkit.VerifyNoLeaks(t)
 	tp, s := record(t)
-	cmd := exec.Command("sh", "-c", "exit 7")
+	// Long enough for the scheduler to account for it.
+	cmd := exec.Command("sh", "-c", "i=0; while [ $i -lt 100000 ]; do i=$((i+1)); done; exit 7")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWPID}
 	require.Error(t, cmd.Run())
 	own := tp.ended(t, cmd.Process.Pid)
