@@ -32,15 +32,19 @@ go test -count=1 -timeout 20m ./test/e2e/...
 if [ "${TALLYMAN_REQUIRE:-}" = 1 ]; then
   echo "== virtual machine"
   go build -o .cache/vm-runner ./test/vm
-  code=0
-  .cache/vm-runner || code=$?
-  # Exit code 4: apt does not have the kernel. On Debian that is a failure (the
-  # pinned package has been replaced); others have other kernels.
-  if [ "$code" = 4 ] && ! grep -q '^ID=debian' /etc/os-release; then
-    echo "skipped: virtual machine (this host's apt has no Debian kernel)"
-  elif [ "$code" != 0 ]; then
-    exit "$code"
-  fi
+  for run in "-kernel 6.1" "-kernel 5.10 -suite process" "-kernel 6.12 -suite process"; do
+    echo "-- $run"
+    code=0
+    # shellcheck disable=SC2086 # flags and their values
+    .cache/vm-runner $run || code=$?
+    # Exit code 4: apt does not have the kernel. On Debian that is a failure (the
+    # pinned package has been replaced); others have other kernels.
+    if [ "$code" = 4 ] && ! grep -q '^ID=debian' /etc/os-release; then
+      echo "skipped: virtual machine $run (this host's apt has no such Debian kernel)"
+    elif [ "$code" != 0 ]; then
+      exit "$code"
+    fi
+  done
 else
   echo "skipped: virtual machine (needs root, qemu-system-x86 and busybox-static: make setup)"
 fi

@@ -69,6 +69,8 @@ type Discovery struct {
 	tree tree // owned by Start, then by the goroutine
 
 	walks, overflows atomic.Uint64
+	// looks are paths to look at, for the goroutine.
+	looks chan string
 
 	mu      sync.Mutex // guards the life cycle below
 	started bool
@@ -95,7 +97,7 @@ func NewDiscovery(opts DiscoveryOptions) *Discovery {
 	if opts.Index == nil {
 		opts.Index = NewIndex(IndexOptions{Now: opts.Now})
 	}
-	return &Discovery{opts: opts, tree: newTree(opts)}
+	return &Discovery{opts: opts, tree: newTree(opts), looks: make(chan string, looksMax)}
 }
 
 // Start walks the hierarchy, calling OnAppear with Initial set, and follows it
@@ -115,6 +117,20 @@ func (d *Discovery) Start() error {
 	d.tree.found = foundByEvent
 	go d.run()
 	return nil
+}
+
+// looksMax bounds the paths that wait to be looked at; the next walk finds what
+// finds no room.
+const looksMax = 1024
+
+// Look says that a directory with this cgroup path has been made. It matters
+// where no watch tells of it: in a directory that had no children. It never
+// waits, and may be called by any goroutine.
+func (d *Discovery) Look(cgroupPath string) {
+	select {
+	case d.looks <- cgroupPath:
+	default:
+	}
 }
 
 // Close ends the goroutine and waits for it. It is safe to call twice and
@@ -168,6 +184,9 @@ func (d *Discovery) run() {
 		case <-ready:
 			d.drain(buf)
 			d.tree.notify.rearm <- struct{}{}
+		case p := <-d.looks:
+			d.drain(buf) // the parent may be about to be told
+			d.tree.look(p)
 		case <-tick:
 			// Events first: what they tell must not look as if only the walk
 			// had found it, nor be told again after the walk.

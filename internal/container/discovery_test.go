@@ -81,6 +81,35 @@ func TestDiscoveryNested(t *testing.T) {
 	require.EqualValues(t, 2, r.Stats().Reconciled)
 }
 
+// Who knows of a directory that no watch tells of need not wait for the walk.
+func TestDiscoveryLook(t *testing.T) {
+	top := memory(t)
+	outer := mkdir(t, mkdir(t, top, "docker"), idA)
+	r := start(t, top, nil)
+	r.wait(t, "+/", "+/docker", "+/docker/"+idA)
+	in := "/docker/" + idA + "/docker"
+	inner := mkdir(t, mkdir(t, outer, "docker"), idB)
+	r.Look(in + "/" + idB)
+	r.wait(t, "+"+in, "+"+in+"/"+idB)
+	require.Zero(t, r.Stats().Reconciled)
+	require.EqualValues(t, 4, r.Stats().Watches)
+
+	// What is known, or comes by a watch, is told once; what is not below the
+	// directory, never.
+	r.Look(in + "/" + idB)
+	r.Look("/elsewhere/" + idB)
+	mkdir(t, outer, "docker", idC)
+	r.Look(in + "/" + idC)
+	r.wait(t, "+"+in+"/"+idC)
+
+	// One that is gone before anybody looks has come and gone.
+	leaf := in + "/" + idC + "/gone"
+	r.Look(leaf)
+	r.wait(t, "+"+leaf, "-"+leaf)
+	rmdir(t, inner)
+	r.wait(t, "-"+in+"/"+idB)
+}
+
 func TestDiscoveryDeepTreeAtOnce(t *testing.T) {
 	top := memory(t)
 	r := start(t, top, nil)

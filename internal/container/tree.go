@@ -257,6 +257,41 @@ func (t *tree) handle(e event) (overflow bool) {
 	return false
 }
 
+// look finds a directory that somebody else has told of. Below a watch there
+// is nothing to do, its event comes.
+func (t *tree) look(cgroupPath string) {
+	n, name := t.nearest(cgroupPath)
+	if n == nil || n.wd != 0 || name == "" {
+		return
+	}
+	st, err := statAt(unix.AT_FDCWD, t.dir(n))
+	if err != nil || st.Ino != n.cg.Inode {
+		return // its own end is told by its parent
+	}
+	t.scan(n, uint64(st.Nlink))
+	if n.children[name] == nil {
+		// Gone again already: its path still says who it was.
+		t.vanish(t.appear(n, name, 0))
+	}
+}
+
+// nearest returns the deepest known directory above a path, and the name in it
+// that leads on; "" if the path itself is known.
+func (t *tree) nearest(cgroupPath string) (n *node, name string) {
+	rest, ok := strings.CutPrefix(cgroupPath, strings.TrimSuffix(t.opts.Prefix, "/")+"/")
+	if !ok {
+		return nil, ""
+	}
+	n = t.root
+	for name := range strings.SplitSeq(rest, "/") {
+		if n == nil || n.children[name] == nil {
+			return n, name
+		}
+		n = n.children[name]
+	}
+	return n, ""
+}
+
 // created handles a new name. What is there now decides, the event may be old.
 func (t *tree) created(parent *node, name string) {
 	known := parent.children[name]
@@ -316,6 +351,11 @@ func (t *tree) appear(parent *node, name string, inode uint64) *node {
 	if parent != nil {
 		p = strings.TrimSuffix(parent.cg.Path, "/") + "/" + name
 		name = p[len(p)-len(name):] // shares the path's memory
+	}
+	if inode == 0 { // gone already; somebody else may have seen it in time
+		if known, ok := t.opts.Index.ByPath(p); ok {
+			inode = known.Inode
+		}
 	}
 	n := &node{name: name, parent: parent, cg: Cgroup{
 		Identity:  ParsePath(p),

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -99,6 +100,17 @@ func (w *watch) until(condition func() error) {
 	testkit.Eventually(w.t, patience, func() error {
 		w.collect()
 		return condition()
+	})
+}
+
+// untilKinds collects passes until a container has these events, and no others.
+func (w *watch) untilKinds(id string, want ...sampler.EventKind) {
+	w.t.Helper()
+	w.until(func() error {
+		if got := w.kinds(id); !slices.Equal(got, want) {
+			return fmt.Errorf("events %v, want %v: %w", got, want, errNotYet)
+		}
+		return nil
 	})
 }
 

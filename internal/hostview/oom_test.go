@@ -34,7 +34,12 @@ func TestOOM(t *testing.T) {
 			v, err := hostview.Acquire(hostview.Options{Roots: hostfs.NewRoots("/"), ProcessStream: wish})
 			require.NoError(t, err)
 			t.Cleanup(v.Release)
-			for name, f := range oomCases() {
+			cases := oomCases()
+			if wish == hostview.ProcessStreamConnector {
+				// Counters decide it, and only BPF spares it a walk of 10 s.
+				delete(cases, "kill of a vanished nested container")
+			}
+			for name, f := range cases {
 				t.Run(name, func(t *testing.T) { f(t, watchOn(t, v)) })
 			}
 		})

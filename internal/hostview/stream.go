@@ -153,7 +153,7 @@ func (v *View) startConnector() (stream, error) {
 	if v.unified {
 		o.UnifiedDir = v.discover
 	} else {
-		o.MemoryDir = v.discover
+		o.MemoryDir, o.UnifiedDir = v.discover, v.host.Unified
 	}
 	return procstream.OpenConnector(o)
 }
@@ -172,6 +172,7 @@ func (v *View) discover(cgroupPath string) string {
 	}
 	if known, ok := v.index.ByPath(cgroupPath); !ok || known.Inode != st.Ino {
 		v.index.Add(container.Cgroup{Path: cgroupPath, Inode: st.Ino, FirstSeen: time.Now()})
+		v.finder.Look(cgroupPath)
 	}
 	return dir
 }
@@ -240,7 +241,9 @@ func (v *View) handle(e *procstream.Event) {
 	at := v.proc.StartTime(0).Add(e.SinceBoot)
 	switch e.Kind {
 	case procstream.CgroupMade:
-		v.index.Add(container.Cgroup{Path: string(e.Cgroup.Path), Inode: e.Cgroup.ID, FirstSeen: at})
+		made := string(e.Cgroup.Path)
+		v.index.Add(container.Cgroup{Path: made, Inode: e.Cgroup.ID, FirstSeen: at})
+		v.finder.Look(made)
 	case procstream.CgroupRemoved:
 		v.tellEnd(&e.Cgroup, at)
 		v.index.Remove(string(e.Cgroup.Path), e.Cgroup.ID, at)

@@ -43,6 +43,18 @@ func TestTiers(t *testing.T) {
 // and a peak, however rarely anybody looks.
 func TestShortLives(t *testing.T) {
 	testkit.NeedBPF(t)
+	t.Run("beside each other", func(t *testing.T) { shortLives(t, newContainer) })
+	// No watch tells of these.
+	t.Run("each in a new directory", func(t *testing.T) {
+		shortLives(t, func(t *testing.T) (*testkit.Group, string) {
+			outer, _ := newContainer(t)
+			id := newID(t)
+			return outer.Child("docker").Child(id), id
+		})
+	})
+}
+
+func shortLives(t *testing.T, newContainer func(*testing.T) (*testkit.Group, string)) {
 	v := acquire(t)
 	s := v.Sampler(t.Name(), sampler.Settings{
 		Interval: time.Second,

@@ -60,7 +60,7 @@ func TestContainerLife(t *testing.T) {
 	require.False(t, c.Initial)
 	require.True(t, c.Sample.Has(cgroup.PartMemory|cgroup.PartPids|cgroup.PartCPUTime), "have %b", c.Sample.Have)
 	require.Equal(t, uint64(1), c.Sample.Pids)
-	require.Equal(t, []sampler.EventKind{sampler.Started}, w.kinds(id))
+	w.untilKinds(id, sampler.Started)
 
 	g.Remove()
 	w.until(func() error {
@@ -115,7 +115,7 @@ func TestRestartedContainer(t *testing.T) {
 		return nil
 	})
 	require.True(t, w.live[id].Start.After(first.Start))
-	require.Equal(t, []sampler.EventKind{sampler.Started, sampler.Stopped, sampler.Started}, w.kinds(id))
+	w.untilKinds(id, sampler.Started, sampler.Stopped, sampler.Started)
 }
 
 // The limit of a parent (a pod) binds its containers.

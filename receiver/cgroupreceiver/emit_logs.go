@@ -95,6 +95,9 @@ func stopOptions(t *sampler.Target) []metadata.EventAttributeOption {
 	if t.Sample.Known&cgroup.PartCPUTime != 0 {
 		opts = append(opts, metadata.WithContainerCPUTimeEventAttribute(t.Sample.CPU.Usage.Seconds()))
 	}
+	if t.PidsPeak > 0 {
+		opts = append(opts, metadata.WithContainerPidsPeakEventAttribute(int64(t.PidsPeak)))
+	}
 	if t.HasExit && t.Exit.Status.Exited() {
 		opts = append(opts, metadata.WithContainerExitCodeEventAttribute(int64(t.Exit.Status.ExitStatus())))
 	}

@@ -135,7 +135,7 @@ func TestLogsOfAllEvents(t *testing.T) {
 	e := newLogsEmitter(cfg, receivertest.NewNopSettings(metadata.Type))
 	e.lb = metadata.NewLogsBuilder(metadata.LogsBuilderConfig{Events: cfg.Events, ResourceAttributes: cfg.ResourceAttributes}, e.set)
 	target := fullTarget()
-	target.InitPID, target.End = 4711, epoch
+	target.InitPID, target.End, target.PidsPeak = 4711, epoch, 12
 	victim := sampler.Victim{PID: 4712, VPID: 7, Executable: "worker", RSS: 4096, InitKnown: true}
 	out := plog.NewLogs()
 	for _, ev := range []sampler.Event{

@@ -26,6 +26,8 @@ func suites() []suite {
 			self, "internal/hostfs", "internal/bpfload", "internal/procstream", "internal/cgroup", "internal/container", "internal/netns",
 			"internal/hostview",
 		}},
+		// What depends on the kernel most, for the kernels that not everything runs on.
+		{Name: "process", Packages: []string{self, "internal/bpfload", "internal/procstream", "internal/hostview"}},
 	}
 }
 

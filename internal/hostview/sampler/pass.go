@@ -76,7 +76,7 @@ func (s *Sampler) pass(now time.Time) {
 			s.read(t, now)
 		}
 		s.judge(t, now)
-		s.announce(t)
+		s.announce(t, now)
 	}
 	if s.settings.LayerUsage {
 		s.walkLayer(now)

@@ -159,7 +159,7 @@ func (s *Sampler) end(t *Target, at time.Time) {
 	t.End = at
 	s.settleOnEnd(t)
 	s.closeTarget(t)
-	s.announce(t)
+	s.announce(t, at)
 	if t.IsContainer() {
 		s.emit(Event{Kind: Stopped, At: at, Target: t})
 	}
@@ -179,12 +179,20 @@ func (s *Sampler) closeTarget(t *Target) {
 
 // announce sends the start event of a container whose start was seen. It is
 // sent with the pass after the creation, when the first process is there.
-func (s *Sampler) announce(t *Target) {
-	if t.announced || !t.IsContainer() {
+func (s *Sampler) announce(t *Target, now time.Time) {
+	if t.announced || !t.IsContainer() || s.starting(t, now) {
 		return
 	}
 	t.announced = true
 	s.emit(Event{Kind: Started, At: t.Start, Target: t})
+}
+
+// starting reports whether the first process that is known may yet prove to be
+// the runtime's helper. Pid 1 of a pid namespace is none.
+func (s *Sampler) starting(t *Target, now time.Time) bool {
+	init := t.processes.init
+	return s.settings.Stream && t.End.IsZero() && now.Sub(t.FirstSeen) < announceWithin &&
+		(init == nil || init.vpid != 1)
 }
 
 func (s *Sampler) emit(e Event) {

@@ -38,6 +38,10 @@ const (
 	// queueMax bounds what waits for one consumer. 4096 ended containers at
 	// about 1 KiB each are 4 MiB, for a consumer that has stopped reading.
 	queueMax = 4096
+	// announceWithin is how long the start event waits for a first process that
+	// is surely one: runc takes 0.1 to 0.2 s from a container's cgroup to its
+	// program, crun less.
+	announceWithin = time.Second
 	// streamLag is how long the end of a container waits for what the stream
 	// still has to tell of it: twice the time that the stream may hold back.
 	streamLag = 200 * time.Millisecond

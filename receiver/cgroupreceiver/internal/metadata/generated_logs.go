@@ -59,6 +59,12 @@ func WithContainerPidEventAttribute(containerPidAttributeValue int64) EventAttri
 	})
 }
 
+func WithContainerPidsPeakEventAttribute(containerPidsPeakAttributeValue int64) EventAttributeOption {
+	return eventAttributeOptionFunc(func(dp plog.LogRecord) {
+		dp.Attributes().PutInt("container.pids.peak", containerPidsPeakAttributeValue)
+	})
+}
+
 func WithContainerSurvivedEventAttribute(containerSurvivedAttributeValue bool) EventAttributeOption {
 	return eventAttributeOptionFunc(func(dp plog.LogRecord) {
 		dp.Attributes().PutBool("container.survived", containerSurvivedAttributeValue)

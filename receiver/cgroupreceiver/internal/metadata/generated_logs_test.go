@@ -144,7 +144,7 @@ func TestLogsBuilder(t *testing.T) {
 			lb.RecordContainerStartEvent(ctx, timestamp, WithContainerPidEventAttribute(13))
 			defaultEventsCount++
 			allEventsCount++
-			lb.RecordContainerStopEvent(ctx, timestamp, 18.100000, WithContainerExitCodeEventAttribute(19), WithContainerExitSignalEventAttribute(21), WithContainerMemoryPeakEventAttribute(21), WithContainerCPUTimeEventAttribute(18.100000), WithContainerOomKilledEventAttribute(true))
+			lb.RecordContainerStopEvent(ctx, timestamp, 18.100000, WithContainerExitCodeEventAttribute(19), WithContainerExitSignalEventAttribute(21), WithContainerMemoryPeakEventAttribute(21), WithContainerPidsPeakEventAttribute(19), WithContainerCPUTimeEventAttribute(18.100000), WithContainerOomKilledEventAttribute(true))
 
 			rb := lb.NewResourceBuilder()
 			rb.SetContainerID("container.id-val")
@@ -260,6 +260,9 @@ func TestLogsBuilder(t *testing.T) {
 					attrVal, ok = lr.Attributes().Get("container.memory.peak")
 					assert.True(t, ok)
 					assert.EqualValues(t, 21, attrVal.Int())
+					attrVal, ok = lr.Attributes().Get("container.pids.peak")
+					assert.True(t, ok)
+					assert.EqualValues(t, 19, attrVal.Int())
 					attrVal, ok = lr.Attributes().Get("container.cpu.time")
 					assert.True(t, ok)
 					assert.Equal(t, 18.100000, attrVal.Double())
