@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -82,8 +83,14 @@ func shortLives(t *testing.T, newContainer func(*testing.T) (*testkit.Group, str
 				events = append(events, e)
 			}
 		})
-		if len(events) < 2*containers {
-			return fmt.Errorf("%d events: %w", len(events), errNotYet)
+		stopped := 0
+		for _, e := range events {
+			if e.Kind == sampler.Stopped && slices.Contains(ids, e.Target.ID) {
+				stopped++
+			}
+		}
+		if stopped < containers {
+			return fmt.Errorf("%d have stopped: %w", stopped, errNotYet)
 		}
 		return nil
 	})

@@ -8,6 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/tallymanhq/tallyman/internal/cgroup"
 	"github.com/tallymanhq/tallyman/internal/procstream"
 )
 
@@ -323,6 +324,7 @@ func TestGroupKillIsOneEvent(t *testing.T) {
 	f := func(name string, mark func(l *life), want int) {
 		t.Helper()
 		l := newLife()
+		l.t.Sample.Have |= cgroup.PartEventGroup // a kernel with that counter
 		var pids []int
 		for range 3 {
 			pids = append(pids, l.start(supervisor, "worker"))

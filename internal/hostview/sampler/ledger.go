@@ -1,10 +1,13 @@
 package sampler
 
 import (
+	"bytes"
+	"path"
 	"syscall"
 	"time"
 
 	"github.com/tallymanhq/tallyman/internal/cgroup"
+	"github.com/tallymanhq/tallyman/internal/hostfs"
 	"github.com/tallymanhq/tallyman/internal/procstream"
 )
 
@@ -238,15 +241,30 @@ func (s *Sampler) settleExactly(t *Target) {
 			t.Kills.Other++
 		}
 	}
-	if t.oomGroup || t.Events.OOMGroupKill > t.verdict.seenGroups {
-		t.verdict.seenGroups = t.Events.OOMGroupKill
-		p.group = true
-	}
+	p.group = s.killedAsGroup(t, p)
 	survived := init != nil && !t.processes.initGone && t.End.IsZero()
 	s.emitKills(t, p, Event{Survived: survived, SurvivedKnown: init != nil})
 	if survived {
 		s.degrade(t, p)
 	}
+}
+
+// killedAsGroup reports whether memory.oom.group made the kills one: by the
+// kernel's counter, or before 5.17, which has none, by the setting.
+func (s *Sampler) killedAsGroup(t *Target, p *pending) bool {
+	if t.oomGroup || t.Events.OOMGroupKill > t.verdict.seenGroups {
+		t.verdict.seenGroups = t.Events.OOMGroupKill
+		return true
+	}
+	if p.kills < 2 || t.Sample.Has(cgroup.PartEventGroup) {
+		return false
+	}
+	procs := s.host.ProcsFile(t.Path)
+	if procs == "" {
+		return false
+	}
+	setting, err := hostfs.ReadFile(path.Join(path.Dir(procs), "memory.oom.group"), nil)
+	return err == nil && string(bytes.TrimSpace(setting)) == "1"
 }
 
 // countUnexplained is for kills that the kernel has counted and the stream

@@ -201,7 +201,7 @@ func NewTelemetryBuilder(settings component.TelemetrySettings, options ...Teleme
 	errs = errors.Join(errs, err)
 	builder.CgroupProcessTier, err = builder.meter.Int64ObservableGauge(
 		"otelcol_cgroup_process_tier",
-		metric.WithDescription("1 for the way in which processes are watched: bpf (every one, as it happens), proc (those that /proc shows now and then), off. [Alpha]"),
+		metric.WithDescription("1 for the way in which processes are watched: bpf (every one, as it happens), connector (likewise, without memory and CPU time), proc (those that /proc shows now and then), off. [Alpha]"),
 		metric.WithUnit("1"),
 	)
 	errs = errors.Join(errs, err)

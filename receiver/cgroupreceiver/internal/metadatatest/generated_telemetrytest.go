@@ -68,7 +68,7 @@ func AssertEqualCgroupOpenFiles(t *testing.T, tt *componenttest.Telemetry, dps [
 func AssertEqualCgroupProcessTier(t *testing.T, tt *componenttest.Telemetry, dps []metricdata.DataPoint[int64], opts ...metricdatatest.Option) {
 	want := metricdata.Metrics{
 		Name:        "otelcol_cgroup_process_tier",
-		Description: "1 for the way in which processes are watched: bpf (every one, as it happens), proc (those that /proc shows now and then), off. [Alpha]",
+		Description: "1 for the way in which processes are watched: bpf (every one, as it happens), connector (likewise, without memory and CPU time), proc (those that /proc shows now and then), off. [Alpha]",
 		Unit:        "1",
 		Data: metricdata.Gauge[int64]{
 			DataPoints: dps,
