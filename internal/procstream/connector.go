@@ -30,11 +30,14 @@ type ConnectorOptions struct {
 	// BufferBytes is the size of the receive buffer; 0 is 8 MiB, which holds
 	// about 20,000 messages.
 	BufferBytes int
+	// MaxMessages bounds the messages of one second that are looked at, and so
+	// what the stream may cost; 0 is 2000. The others are lost.
+	MaxMessages int
 	// Handle is called with each event, in order, by one goroutine.
 	Handle func(*Event)
 	// Lost is called by the same goroutine when events have been lost, once
-	// for each time that the buffer was full, after the events from before.
-	// May be nil.
+	// for each time that the buffer was full or there were too many messages,
+	// after the events from before. May be nil.
 	Lost func()
 }
 
@@ -71,8 +74,9 @@ type Connector struct {
 	lossAt time.Duration
 	event  Event
 	text   []byte
+	budget budget
 
-	records, malformed, overflows, forgotten, unread atomic.Uint64
+	records, malformed, overflows, forgotten, unread, shed atomic.Uint64
 }
 
 const (
@@ -100,7 +104,8 @@ func OpenConnector(o ConnectorOptions) (*Connector, error) {
 	}
 	c := &Connector{
 		o: o, conn: conn, done: make(chan struct{}),
-		look: newLook(o), processes: map[int]known{}, unfinished: map[int]connectorMessage{},
+		budget: newBudget(o.MaxMessages),
+		look:   newLook(o), processes: map[int]known{}, unfinished: map[int]connectorMessage{},
 	}
 	if err := c.subscribe(); err != nil {
 		c.unsubscribe()
@@ -206,13 +211,15 @@ func (c *Connector) Close() {
 // how often the receive buffer was full (how many events were lost with it the
 // kernel does not say), and as "connector_table" the processes that were not
 // remembered because there were too many: their events have only what /proc
-// still says. It is safe for concurrent use.
+// still says; and as "connector_budget" the events that were not looked at because
+// there were too many in that second. It is safe for concurrent use.
 func (c *Connector) Stats() StreamStats {
 	return StreamStats{
 		Records: c.records.Load(), Malformed: c.malformed.Load(),
 		Dropped: map[string]uint64{
 			"connector_overflow": c.overflows.Load(),
 			"connector_table":    c.forgotten.Load(),
+			"connector_budget":   c.shed.Load(),
 		},
 	}
 }
@@ -248,6 +255,8 @@ func (c *Connector) setDeadline() {
 	switch {
 	case c.lossAt != 0:
 		at = time.Now().Add(settleWithin)
+	case c.budget.overdrawn:
+		at = c.budget.renewed.Add(budgetPeriod)
 	case len(c.unfinished) > 0:
 		at = c.recheckAt
 	}
@@ -258,7 +267,8 @@ func (c *Connector) setDeadline() {
 }
 
 func (c *Connector) idle() {
-	if c.lossAt != 0 {
+	if c.lossAt != 0 || c.budget.overdrawn {
+		c.budget.overdrawn = false
 		c.tellLoss()
 		return
 	}
@@ -292,8 +302,12 @@ func (c *Connector) handle(data []byte) {
 		c.malformed.Add(1)
 		return
 	}
-	if c.lossAt != 0 && m.at > c.lossAt {
+	if c.lossAt != 0 && m.at > c.lossAt || c.budget.renew(time.Now()) {
 		c.tellLoss()
+	}
+	if !c.budget.take() {
+		c.shed.Add(1)
+		return
 	}
 	m.at = c.look.sinceBoot(m.at)
 	switch {

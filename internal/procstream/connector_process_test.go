@@ -90,7 +90,7 @@ const nobody = 1<<22 + 7
 func deaf() (*Connector, *[]ProcessEvent) {
 	var told []ProcessEvent
 	o := ConnectorOptions{Roots: hostfs.NewRoots("/"), Handle: func(e *Event) { told = append(told, e.Process) }}
-	return &Connector{o: o, look: newLook(o), processes: map[int]known{}, unfinished: map[int]connectorMessage{}}, &told
+	return &Connector{o: o, budget: newBudget(0), look: newLook(o), processes: map[int]known{}, unfinished: map[int]connectorMessage{}}, &told
 }
 
 // A process that had gone before anybody looked has the cgroups of its parent,

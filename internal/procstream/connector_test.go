@@ -40,7 +40,7 @@ func below(t testing.TB, kind, option string) func(string) string {
 func connectorOptions(t testing.TB) procstream.ConnectorOptions {
 	t.Helper()
 	return procstream.ConnectorOptions{
-		Roots:      hostfs.NewRoots("/"),
+		Roots: hostfs.NewRoots("/"), MaxMessages: 1 << 20,
 		UnifiedDir: below(t, "cgroup2", "rw"), MemoryDir: below(t, "cgroup", "memory"),
 	}
 }
@@ -364,6 +364,30 @@ func TestConnectorOverflow(t *testing.T) {
 	cmd := exec.Command("true")
 	require.NoError(t, cmd.Run())
 	require.Len(t, tp.ended(t, cmd.Process.Pid), 3)
+}
+
+// Too many messages in one second are not looked at. That is counted and told,
+// and the next second is whole again.
+func TestConnectorBudget(t *testing.T) {
+	tp, o := &tape{}, connectorOptions(t)
+	o.MaxMessages, o.Handle, o.Lost = 50, tp.handle, tp.loss
+	c, err := procstream.OpenConnector(o)
+	require.NoError(t, err)
+	t.Cleanup(c.Close)
+	require.NoError(t, exec.Command("sh", "-c", "i=0; while [ $i -lt 100 ]; do /bin/true; i=$((i+1)); done").Run())
+	testkit.Eventually(t, patience, func() error {
+		tp.mu.Lock()
+		defer tp.mu.Unlock()
+		return atLeast(uint64(tp.lost), 1)
+	})
+	require.NotZero(t, c.Stats().Dropped["connector_budget"])
+	require.Zero(t, c.Stats().Dropped["connector_overflow"])
+	testkit.Eventually(t, patience, func() error {
+		cmd := exec.Command("true")
+		require.NoError(t, cmd.Run())
+		tp.ended(t, cmd.Process.Pid)
+		return atLeast(uint64(len(tp.of(cmd.Process.Pid))), 3)
+	})
 }
 
 func TestConnectorClose(t *testing.T) {
