@@ -30,6 +30,32 @@ struct {
 	__type(value, __u32);
 } victims SEC(".maps");
 
+/* Who has been told to have ended: two threads that go at the same time may both
+ * find that they are the last. */
+struct process_id {
+	__u64 start;
+	__u32 pid, unused;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 1024);
+	__type(key, struct process_id);
+	__type(value, __u32);
+} ended SEC(".maps");
+
+static __always_inline bool is_told(struct task_struct *task)
+{
+	struct process_id id = {};
+	struct task_struct *leader = 0;
+	__u32 yes = 1;
+
+	read(leader, task->group_leader);
+	read(id.pid, task->tgid);
+	read(id.start, leader->start_boottime);
+	return bpf_map_update_elem(&ended, &id, &yes, BPF_NOEXIST) == -EEXIST;
+}
+
 /* Makes the types of the records known to user space. */
 const struct process_record *unused_process __attribute__((unused));
 const struct exec_record *unused_exec __attribute__((unused));
@@ -119,7 +145,7 @@ int on_exit(__u64 *ctx)
 
 	read(signal, task->signal);
 	read(live, signal->live.counter);
-	if (live) /* not the last thread */
+	if (live || is_told(task)) /* not the last thread */
 		return 0;
 	r = reserve(sizeof(*r), DROP_EXIT);
 	if (!r)

@@ -269,7 +269,10 @@ func (t *tree) look(cgroupPath string) {
 		return // its own end is told by its parent
 	}
 	t.scan(n, uint64(st.Nlink))
-	if n.children[name] == nil {
+	if n.children[name] != nil {
+		return
+	}
+	if _, err := statAt(unix.AT_FDCWD, t.dir(n)+"/"+name); errors.Is(err, ErrGone) {
 		// Gone again already: its path still says who it was.
 		t.vanish(t.appear(n, name, 0))
 	}

@@ -48,7 +48,9 @@ func watchOn(t *testing.T, v *hostview.View) *watch {
 		Interval:     20 * time.Millisecond,
 		SlowInterval: 200 * time.Millisecond,
 		MaxOpenFiles: 1000,
-		Want:         func(c container.Cgroup) bool { return c.Class == container.ClassContainer },
+		// Shells replace what they wait for at once.
+		ReplacedWithin: time.Second,
+		Want:           func(c container.Cgroup) bool { return c.Class == container.ClassContainer },
 	})
 	w := &watch{t: t, view: v, consumer: s.Subscribe(), live: map[string]sampler.Target{}}
 	t.Cleanup(func() {

@@ -2,7 +2,10 @@ package hostview
 
 import (
 	"fmt"
+	"maps"
 	"path/filepath"
+	"slices"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -121,7 +124,12 @@ func (v *View) hierarchies() (memory, pids uint32, err error) {
 	if pids, err = procstream.HierarchyID(v.roots, "pids"); err != nil {
 		return 0, 0, err
 	}
-	v.unified = memory == 0
+	v.unified, v.hierarchy = memory == 0, memory
+	if dir, _ := v.host.Hierarchy(); v.unified && dir != strings.TrimSuffix(v.host.Unified("/"), "/") {
+		return 0, 0, &hostfs.NotSupportedError{
+			Feature: "process stream", Remedy: "containers are known by a cgroup v1 hierarchy without the memory controller here (" + dir + ")",
+		}
+	}
 	return memory, pids, nil
 }
 
@@ -142,6 +150,12 @@ func (v *View) startBPF(o Options) (stream, error) {
 			return nil, fmt.Errorf("process stream without %s: %w", name, err)
 		}
 	}
+	for _, name := range slices.Sorted(maps.Keys(stream.Programs())) {
+		if err := stream.Programs()[name]; err != nil {
+			v.refused = fmt.Errorf("process stream without %s: %w", name, err)
+		}
+	}
+	v.victimsTold = stream.Programs()["on_oom"] == nil
 	return stream, nil
 }
 
@@ -246,13 +260,19 @@ func (v *View) handle(e *procstream.Event) {
 		v.finder.Look(made)
 	case procstream.CgroupRemoved:
 		v.tellEnd(&e.Cgroup, at)
-		v.index.Remove(string(e.Cgroup.Path), e.Cgroup.ID, at)
+		if e.Cgroup.Hierarchy == v.hierarchy { // ids of another one mean nothing here
+			v.index.Remove(string(e.Cgroup.Path), e.Cgroup.ID, at)
+		}
 	case procstream.OOMKilled:
 		v.tell(e, at)
 	case procstream.Exited:
 		v.tell(e, at)
 		v.processes.Remove(e.Process.PID, e.Process.Start, at)
-	case procstream.Forked, procstream.Executed, procstream.Moved:
+	case procstream.Moved:
+		v.tellLeft(e, at)
+		v.processes.Add(e.Process.PID, e.Process.Start, v.cgroupOf(&e.Process))
+		v.tell(e, at)
+	case procstream.Forked, procstream.Executed:
 		v.processes.Add(e.Process.PID, e.Process.Start, v.cgroupOf(&e.Process))
 		v.tell(e, at)
 	}
@@ -277,16 +297,48 @@ func (v *View) tell(e *procstream.Event, at time.Time) {
 	if e.Kind == procstream.OOMKilled {
 		return // its end follows and says so
 	}
-	root := cg
-	if cg.Inner != "" {
-		if root, ok = v.index.ByPath(cg.Root); !ok {
-			return
-		}
+	root, ok := v.rootOf(cg)
+	if !ok {
+		return
 	}
 	o := sampler.Observation{
 		Kind: e.Kind, At: at, Root: root.Path, RootID: root.Inode,
 		PID: e.Process.PID, PPID: e.Process.PPID, VPID: e.Process.VPID,
 		Start: e.Process.Start, Comm: string(e.Process.Comm), Exit: e.Process.Exit,
+	}
+	for _, s := range *v.observers.Load() {
+		s.Observe(o)
+	}
+}
+
+// rootOf returns a container's own directory.
+func (v *View) rootOf(cg *container.Cgroup) (*container.Cgroup, bool) {
+	if cg.Inner == "" {
+		return cg, true
+	}
+	return v.index.ByPath(cg.Root)
+}
+
+// tellLeft tells the container that a process was moved out of.
+func (v *View) tellLeft(e *procstream.Event, at time.Time) {
+	p := &e.Process
+	before, ok := v.processes.ByStart(p.PID, p.Start)
+	if !ok || before.Cgroup == v.cgroupOf(p) {
+		return
+	}
+	from, ok := v.containerOf(before, true)
+	if !ok {
+		return
+	}
+	root, ok := v.rootOf(from)
+	if !ok {
+		return
+	}
+	if to, ok := v.index.ByInode(v.cgroupOf(p)); ok && to.Root == root.Path {
+		return // only within it
+	}
+	o := sampler.Observation{
+		Kind: procstream.Moved, Left: true, At: at, Root: root.Path, RootID: root.Inode, PID: p.PID, Start: p.Start,
 	}
 	for _, s := range *v.observers.Load() {
 		s.Observe(o)
@@ -301,7 +353,7 @@ func (v *View) tellEnd(c *procstream.CgroupEvent, at time.Time) {
 	}
 	o := sampler.Observation{
 		Kind: procstream.CgroupRemoved, At: at, Root: cg.Path, RootID: c.ID,
-		MemoryPeak: c.MemoryPeak, OOMGroup: c.OOMGroup, PidsPeak: c.PidsPeak,
+		MemoryPeak: c.MemoryPeak, OOMKills: c.OOMKills, OOMGroup: c.OOMGroup, PidsPeak: c.PidsPeak,
 	}
 	for _, s := range *v.observers.Load() {
 		s.Observe(o)

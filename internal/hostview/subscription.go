@@ -115,16 +115,21 @@ func (s *Subscription) add(e *ProcessEvent) {
 		s.queue = append(s.queue, *e)
 	}
 	s.mu.Unlock()
-	select {
-	case s.ready <- struct{}{}:
-	default: // it is told already
-	}
+	s.signal()
 }
 
 func (s *Subscription) addGap() {
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	s.gaps++
+	s.mu.Unlock()
+	s.signal()
+}
+
+func (s *Subscription) signal() {
+	select {
+	case s.ready <- struct{}{}:
+	default: // it is told already
+	}
 }
 
 // fanOut hands an event to the subscribers. It never waits for one.

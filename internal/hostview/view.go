@@ -57,13 +57,20 @@ type View struct {
 	// observers are the samplers, for the stream's goroutine.
 	observers     atomic.Pointer[[]*sampler.Sampler]
 	subscriptions atomic.Pointer[[]*Subscription] // likewise; changed with mu held
-	unified       bool                            // containers are known by the unified hierarchy
+	// hierarchy is the one that containers are known by, unified if that is the
+	// unified one.
+	hierarchy uint32
+	unified   bool
+
+	said atomic.Bool // see First
 
 	mu         sync.Mutex    // guards what follows
 	wish       ProcessStream // "" while nobody has asked
 	stream     stream        // nil without one
 	tier       Tier
 	streamFrom time.Time
+	// victimsTold: the stream says who was chosen by the OOM killer.
+	victimsTold bool
 	// refused is why there is no stream, or not the one that was wished for.
 	refused  error
 	samplers map[string]*sharedSampler
@@ -163,6 +170,9 @@ func (v *View) Release() {
 	v.finder.Close()
 }
 
+// First is true for the first caller: who says how this host is looked at.
+func (v *View) First() bool { return v.said.CompareAndSwap(false, true) }
+
 // Mode is how the host arranges its cgroups.
 func (v *View) Mode() cgroup.Mode { return v.host.Mode() }
 
@@ -190,7 +200,7 @@ func (v *View) Sampler(name string, settings sampler.Settings) *sampler.Sampler 
 	}
 	settings.Processes = v.wish != ProcessStreamOff
 	settings.Stream, settings.StreamFrom = v.stream != nil, v.streamFrom
-	settings.VictimsTold = v.tier == TierBPF
+	settings.VictimsTold = v.victimsTold
 	s := &sharedSampler{
 		Sampler: sampler.New(sampler.Options{Roots: v.roots, Host: v.host, Settings: settings}),
 		holders: 1,

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -73,6 +74,20 @@ func bootTime() time.Time {
 func (r *Reader) StartTime(start uint64) time.Time {
 	return r.boot.Add(time.Duration(start) * (time.Second / userHZ))
 }
+
+// Executable is the name of the file that a process executes, cut to the length
+// of a command name; "" if it cannot be told.
+func (r *Reader) Executable(pid int) string {
+	file, err := os.Readlink(r.proc + "/" + strconv.Itoa(pid) + "/exe")
+	if err != nil {
+		return "" // gone, or a kernel thread, or not for us to see
+	}
+	name := filepath.Base(strings.TrimSuffix(file, " (deleted)"))
+	return name[:min(len(name), commMax)]
+}
+
+// commMax is TASK_COMM_LEN without the final zero (include/linux/sched.h).
+const commMax = 15
 
 // Ticks is the inverse of StartTime, rounded down.
 func (r *Reader) Ticks(at time.Time) uint64 {

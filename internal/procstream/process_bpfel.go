@@ -57,6 +57,13 @@ const (
 	processKindATTACH processKind = 7
 )
 
+type processProcessId struct {
+	_      structs.HostLayout
+	Start  uint64
+	Pid    uint32
+	Unused uint32
+}
+
 type processProcessRecord struct {
 	_        structs.HostLayout
 	Time     uint64
@@ -82,6 +89,7 @@ type processProcessRecord struct {
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
 	processMapDrops         = "drops"
+	processMapEnded         = "ended"
 	processMapRecords       = "records"
 	processMapVictims       = "victims"
 	processProgOnAttach     = "on_attach"
@@ -157,6 +165,7 @@ type processProgramSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type processMapSpecs struct {
 	Drops   *ebpf.MapSpec `ebpf:"drops"`
+	Ended   *ebpf.MapSpec `ebpf:"ended"`
 	Records *ebpf.MapSpec `ebpf:"records"`
 	Victims *ebpf.MapSpec `ebpf:"victims"`
 }
@@ -196,6 +205,7 @@ func (o *processObjects) Close() error {
 // It can be passed to loadProcessObjects or ebpf.CollectionSpec.LoadAndAssign.
 type processMaps struct {
 	Drops   *ebpf.Map `ebpf:"drops"`
+	Ended   *ebpf.Map `ebpf:"ended"`
 	Records *ebpf.Map `ebpf:"records"`
 	Victims *ebpf.Map `ebpf:"victims"`
 }
@@ -203,6 +213,7 @@ type processMaps struct {
 func (m *processMaps) Close() error {
 	return _ProcessClose(
 		m.Drops,
+		m.Ended,
 		m.Records,
 		m.Victims,
 	)

@@ -224,6 +224,45 @@ func outlive() {
 	_, _, _ = syscall.Syscall(syscall.SYS_EXIT, 0, 0, 0) // not the raw one, which keeps the processor from the others
 }
 
+const crowdEnv = "TALLYMAN_TEST_CROWD"
+
+// Threads that end at the same time each find that they are the last.
+func TestCrowdEndsOnce(t *testing.T) {
+	if os.Getenv(crowdEnv) != "" {
+		for range 16 {
+			go func() {
+				runtime.LockOSThread()
+				for { //nolint:staticcheck // until the process ends
+				}
+			}()
+		}
+		runtime.Gosched()
+		os.Exit(3)
+	}
+	tp, s := record(t)
+	own, err := os.Executable()
+	require.NoError(t, err)
+	var pids []int
+	for range 100 {
+		cmd := exec.Command(own, "-test.run=^TestCrowdEndsOnce$")
+		cmd.Env = append(os.Environ(), crowdEnv+"=1")
+		require.Error(t, cmd.Run())
+		pids = append(pids, cmd.Process.Pid)
+	}
+	tp.ended(t, pids[len(pids)-1])
+	for _, pid := range pids {
+		exits := 0
+		for _, e := range tp.of(pid) {
+			if e.Kind == procstream.Exited {
+				exits++
+				require.Equal(t, 3, e.Process.Exit.Status.ExitStatus())
+			}
+		}
+		require.Equal(t, 1, exits)
+	}
+	require.Empty(t, nonZero(s.Stats().Dropped))
+}
+
 func TestLifeOfACgroup(t *testing.T) {
 	testkit.NeedCgroup(t, "memory", "pids")
 	tp, _ := record(t)

@@ -34,6 +34,7 @@ func (e *logsEmitter) start(ctx context.Context, host component.Host) error {
 		Events:             e.cfg.Events,
 		ResourceAttributes: e.cfg.ResourceAttributes,
 	}, e.set)
+	e.logStart()
 	return nil
 }
 
@@ -108,7 +109,7 @@ func stopOptions(t *sampler.Target) []metadata.EventAttributeOption {
 	}
 	// No kill counted is not "no kill": the cgroup may have gone before the
 	// counter was read again.
-	if t.Events.OOMKill > 0 {
+	if t.Events.OOMKill > 0 || t.Kills.Total() > 0 {
 		opts = append(opts, metadata.WithContainerOomKilledEventAttribute(true))
 	}
 	return opts

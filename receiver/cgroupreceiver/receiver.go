@@ -70,8 +70,12 @@ func (c *core) shutdown(context.Context) error {
 	return nil
 }
 
-// logStart says once what is read, and how.
+// logStart says once for each view what is read, and how: of a metrics and a logs
+// pipeline the one that starts first.
 func (c *core) logStart() {
+	if !c.view.First() {
+		return
+	}
 	containers := c.view.Index().Counts()[container.ClassContainer]
 	c.set.Logger.Info("reading cgroups", append([]zap.Field{
 		zap.Stringer("cgroups", c.view.Mode()),

@@ -84,7 +84,7 @@ func TestShortContainers(t *testing.T) {
 	started := make([]*testkit.Container, containers)
 	for i := range started {
 		started[i] = engine.RunContainer(t, testkit.ContainerSpec{
-			NetworkMode: "none", Cmd: shell("x=$(dd if=/dev/zero bs=1M count=4 2>/dev/null | tail -c 10); exit " + strconv.Itoa(i+1)),
+			NetworkMode: "none", Cmd: shell("x=$(dd if=/dev/zero bs=4M count=1 2>/dev/null | tail -c 10); exit " + strconv.Itoa(i+1)),
 		})
 	}
 	for i, c := range started {
@@ -94,7 +94,8 @@ func TestShortContainers(t *testing.T) {
 		stop, err := a.event(id, "container.stop")
 		require.NoError(t, err)
 		require.Equal(t, int64(i+1), stop.attributes["container.exit_code"])
-		require.Greater(t, stop.attributes["container.memory.peak"], int64(100<<10))
+		require.Greater(t, stop.attributes["container.memory.peak"], int64(4<<20))
+		require.GreaterOrEqual(t, stop.attributes["container.pids.peak"], int64(3))
 		t.Logf("container %.12s lived %v, its cgroup %.0f ms", id, lifetime(t, c), 1000*stop.attributes["container.lifetime"].(float64))
 	}
 }

@@ -112,7 +112,7 @@ func supervisorSucceeds(t *testing.T, engine *testkit.Engine, a *agent) {
 func execFails(t *testing.T, engine *testkit.Engine, a *agent) {
 	c := engine.RunContainer(t, testkit.ContainerSpec{Cmd: shell(failing + `touch /ready; exec sleep 1000`)})
 	_, err := c.Exec(t.Context(), shell(`until [ -e /ready ]; do usleep 10000; done
-for i in 1 2 3 4 5 6; do /worker; done; touch /crash; for i in 1 2 3 4 5 6; do /worker; done; exit 0`)...)
+for i in 1 2 3 4 5 6; do /worker; done; touch /crash; for i in 1 2 3 4 5 6 7 8 9 10 11 12; do /worker; sleep 1; done; exit 0`)...)
 	require.NoError(t, err)
 	sure := atLeast(t, a, c.ID, 8)
 	testkit.Eventually(t, soon, func() error { return errors.Join(a.neverDegraded(t, c.ID), sure()) })
@@ -123,9 +123,9 @@ for i in 1 2 3 4 5 6; do /worker; done; touch /crash; for i in 1 2 3 4 5 6; do /
 // them.
 func forkedWorkersReplaced(t *testing.T, engine *testkit.Engine, a *agent) {
 	c := engine.RunContainer(t, testkit.ContainerSpec{Cmd: shell(`mkfifo /wait; work() { read x <>/wait; }
-for i in 1 2 3 4 5 6 7 8; do work & usleep 200000; kill -SEGV $!; done
+for i in 1 2 3 4 5 6 7 8 9 10 11 12; do work & sleep 1; kill -SEGV $!; done
 work & wait`)})
-	sure := atLeast(t, a, c.ID, 10)
+	sure := atLeast(t, a, c.ID, 22)
 	testkit.Eventually(t, soon, func() error { return errors.Join(a.neverDegraded(t, c.ID), sure()) })
 	require.ErrorIs(t, a.hasEvent(c.ID, "container.degraded"), errMissing)
 }

@@ -12,6 +12,7 @@ const lossesMax = 32
 // loss is what a container runs on without.
 type loss struct {
 	executable string // "" if unknown
+	alias      string // see process
 	pid        int    // of one of the victims; 0 if unknown
 	since      time.Time
 	count      int
@@ -22,16 +23,44 @@ type loss struct {
 // replacement: a missed alarm is better than one that nothing ends.
 const startUp = 100 * time.Millisecond
 
-// degrade marks the container if something descended from its first process
-// was killed and nothing took its place.
+// bereaved is a container that has lost something, until it is known whether
+// that is replaced.
+type bereaved struct {
+	kill  *pending
+	since time.Time
+}
+
+// degrade looks whether something descended from the first process was killed.
+// Supervisors replace what is gone, but not at once.
 func (s *Sampler) degrade(t *Target, p *pending) {
 	since := p.since
 	if init := t.processes.init; p.young && init != nil {
 		since = s.proc.StartTime(init.Start).Add(startUp)
 	}
+	if v := &t.verdict; len(v.bereaved) < lossesMax {
+		v.bereaved = append(v.bereaved, bereaved{p, since})
+		return
+	}
+	s.stats.DroppedProcesses += p.kills
+}
+
+// mourn marks the container as degraded where nothing took the place of what
+// was killed. lives is asked whether the first process does.
+func (s *Sampler) mourn(t *Target, now time.Time, lives func() bool) {
+	v := &t.verdict
+	for len(v.bereaved) > 0 && now.Sub(v.bereaved[0].kill.last) >= s.settings.replacedWithin() {
+		first := v.bereaved[0]
+		v.bereaved = v.bereaved[1:]
+		if lives() {
+			s.markLost(t, first.kill, first.since)
+		}
+	}
+}
+
+func (s *Sampler) markLost(t *Target, p *pending, since time.Time) {
 	var lost []loss
-	for _, l := range p.losses() {
-		if missing := l.count - s.running(t, l.executable, since); missing > 0 {
+	for _, l := range t.losses(p) {
+		if missing := l.count - s.running(t, l, since); missing > 0 {
 			l.count = missing
 			lost = append(lost, l)
 		}
@@ -51,17 +80,34 @@ func (s *Sampler) degrade(t *Target, p *pending) {
 	})
 }
 
+// oneOfMany reports whether a process was a worker that a server forked, and
+// others like it are there: servers with such pools make them smaller and larger
+// as they like.
+func (t *Target) oneOfMany(l *process) bool {
+	p := &t.processes
+	parent := p.known[l.PPID]
+	if l.executed || parent == nil || parent.Comm != l.Comm {
+		return false
+	}
+	for _, other := range p.known {
+		if other != l && other != parent && other.PPID == l.PPID && other.Comm == l.Comm && !other.executed {
+			return true
+		}
+	}
+	return false
+}
+
 // losses counts the victims by name. Exec sessions that were seen are none of
 // the container's; an unknown victim may be.
-func (p *pending) losses() []loss {
+func (t *Target) losses(p *pending) []loss {
 	var out []loss
 	for _, l := range p.lost {
-		if !l.child {
+		if !l.child || t.oneOfMany(l) {
 			continue
 		}
 		i := slices.IndexFunc(out, func(o loss) bool { return o.executable == l.Comm })
 		if i < 0 {
-			out = append(out, loss{executable: l.Comm, pid: l.PID, since: p.at})
+			out = append(out, loss{executable: l.Comm, alias: l.alias, pid: l.PID, since: p.at})
 			i = len(out) - 1
 		}
 		out[i].count++
@@ -87,12 +133,12 @@ func (d *Degradation) add(lost []loss) {
 	d.Executable, d.PID = d.losses[0].executable, d.losses[0].pid
 }
 
-// running counts the descendants of the first process with this name ("" is
-// any) that started after a moment.
-func (s *Sampler) running(t *Target, name string, since time.Time) int {
+// running counts the descendants of the first process with the name of a loss
+// ("" is any) that started after a moment.
+func (s *Sampler) running(t *Target, l loss, since time.Time) int {
 	ticks, n := s.proc.Ticks(since), 0
 	for _, p := range t.processes.known {
-		if p.child && p.Start > ticks && (name == "" || p.Comm == name) {
+		if p.child && p.Start > ticks && (l.executable == "" || p.isNamed(l.executable, l.alias)) {
 			n++
 		}
 	}
@@ -103,7 +149,7 @@ func (s *Sampler) running(t *Target, name string, since time.Time) int {
 func (s *Sampler) checkRecovery(t *Target, now time.Time) {
 	d := t.Degraded
 	for _, l := range d.losses {
-		if s.running(t, l.executable, l.since) < l.count {
+		if s.running(t, l, l.since) < l.count {
 			return
 		}
 	}

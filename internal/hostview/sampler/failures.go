@@ -51,6 +51,7 @@ type series struct {
 	count, signals int
 	first, last    time.Time
 	pid            int // of the last one
+	alias          string
 	// fell: the last one had run for long and was ended by a fault of its own.
 	fell bool
 	// pause is the longest time from a death to the next start.
@@ -103,7 +104,9 @@ func judgeEnd(status syscall.WaitStatus, forked bool) verdictOf {
 	}
 	switch {
 	case signal == syscall.SIGTERM, signal == syscall.SIGINT, signal == syscall.SIGHUP,
-		signal == syscall.SIGQUIT, signal == syscall.SIGPIPE:
+		signal == syscall.SIGQUIT, signal == syscall.SIGPIPE, signal == syscall.SIGKILL:
+		// Victims of the OOM killer are told apart before: what else sends
+		// SIGKILL has decided to, such as a program whose command took too long.
 		return endedOnRequest
 	case forked && status.Exited():
 		return endedOnRequest // a subshell that says no, most likely
@@ -143,6 +146,10 @@ func (t *Target) childStarted(p *process, at time.Time) {
 // whose parent lives. Victims of the OOM killer are not for here.
 func (s *Sampler) childEnded(t *Target, dead *process, o *Observation) {
 	key := seriesKey{t.processes.known[dead.PPID], dead.Comm}
+	if key.parent == nil && faulted(o.Exit.Status) {
+		// A daemon: who started it has gone, and left it to somebody else.
+		key.parent = t.processes.known[o.PPID]
+	}
 	if !dead.child || key.parent == nil {
 		return
 	}
@@ -166,7 +173,7 @@ func (s *Sampler) childEnded(t *Target, dead *process, o *Observation) {
 	if o.Exit.Status.Signaled() {
 		f.signals++
 	}
-	f.last, f.pid = o.At, dead.PID
+	f.last, f.pid, f.alias = o.At, dead.PID, dead.alias
 	f.fell = lasted && faulted(o.Exit.Status)
 }
 
@@ -237,7 +244,7 @@ func (s *Sampler) checkFailures(t *Target, now time.Time) {
 func (t *Target) successor(key seriesKey, f *series) *process {
 	var oldest *process
 	for _, p := range t.processes.known {
-		if p.Comm != key.executable || !p.child && p != t.processes.init {
+		if !p.isNamed(key.executable, f.alias) || !p.child && p != t.processes.init {
 			continue
 		}
 		if f.forked && p == key.parent || !f.forked && !p.began.After(f.last) {

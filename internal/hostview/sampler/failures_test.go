@@ -18,6 +18,7 @@ const (
 	code143 = syscall.WaitStatus(143 << 8)
 	segv    = syscall.WaitStatus(syscall.SIGSEGV)
 	kill    = syscall.WaitStatus(syscall.SIGKILL)
+	abrt    = syscall.WaitStatus(syscall.SIGABRT)
 	term    = syscall.WaitStatus(syscall.SIGTERM)
 )
 
@@ -235,6 +236,9 @@ func TestNoAlarm(t *testing.T) {
 		l.fail(10, time.Second, time.Second, term)
 		l.fail(10, time.Second, time.Second, code143)
 	})
+	f("commands that took too long", func(l *life) {
+		l.fail(10, 3*time.Second, time.Second, kill)
+	})
 	f("subshells that say no", func(l *life) {
 		for range 10 {
 			pid := l.fork(supervisor, "sh")
@@ -280,7 +284,7 @@ func TestPreforkingServer(t *testing.T) {
 	}
 	for i := range 100 {
 		l.wait(700 * time.Millisecond)
-		l.end(workers[i%4], []syscall.WaitStatus{segv, kill, code1}[i%3])
+		l.end(workers[i%4], []syscall.WaitStatus{segv, abrt, code1}[i%3])
 		workers[i%4] = l.fork(supervisor, "init")
 		if i%20 == 0 { // all at once
 			for j := range workers {
@@ -353,4 +357,57 @@ func TestGroupKillIsOneEvent(t *testing.T) {
 	f("by the flag", func(l *life) { l.t.hear(&Observation{Kind: procstream.CgroupRemoved, RootID: 7, OOMGroup: true}) }, 1)
 	f("by the counter", func(l *life) { l.t.Events.OOMGroupKill++ }, 1)
 	f("none", func(*life) {}, 4)
+}
+
+// Who put itself into the background is watched as well.
+func TestDaemonThatCrashed(t *testing.T) {
+	l := newLife()
+	starter := l.start(supervisor, "service")
+	daemon := l.start(starter, "daemon")
+	l.end(starter, 0)
+	l.wait(time.Hour)
+	l.s.apply(l.t, &Observation{
+		Kind: procstream.Exited, At: l.at, PID: daemon, PPID: supervisor, Start: uint64(daemon), Exit: procstream.Exit{Status: segv},
+	})
+	l.wait(time.Minute)
+	events := l.told()
+	require.Len(t, events, 1)
+	require.Equal(t, ReasonCrash, events[0].Reason)
+	require.Equal(t, "daemon", events[0].Victim.Executable)
+}
+
+// Supervisors need a moment, and pools need not be full.
+func TestReplacedAfterAMoment(t *testing.T) {
+	oom := func(l *life, pid int) {
+		l.s.apply(l.t, &Observation{
+			Kind: procstream.Exited, At: l.at, PID: pid, Start: uint64(pid), Exit: procstream.Exit{Status: kill, OOM: true},
+		})
+	}
+	kinds := func(l *life) (all []EventKind) {
+		for _, e := range l.told() {
+			all = append(all, e.Kind)
+		}
+		return all
+	}
+	l := newLife()
+	oom(l, l.start(supervisor, "worker"))
+	l.wait(2 * time.Second)
+	require.Equal(t, []EventKind{OOMKilled}, kinds(l), "at once, and nothing more yet")
+	l.s.apply(l.t, &Observation{
+		Kind: procstream.Forked, At: l.at, PID: 900, PPID: supervisor, Comm: "worker", Start: 900,
+	})
+	l.wait(time.Minute)
+	require.Empty(t, kinds(l))
+
+	l = newLife()
+	victim := l.fork(supervisor, "init")
+	l.fork(supervisor, "init")
+	oom(l, victim)
+	l.wait(time.Minute)
+	require.Equal(t, []EventKind{OOMKilled}, kinds(l), "one of a pool")
+
+	l = newLife()
+	oom(l, l.fork(supervisor, "init"))
+	l.wait(time.Minute)
+	require.Equal(t, []EventKind{OOMKilled, BecameDegraded}, kinds(l), "the only one")
 }

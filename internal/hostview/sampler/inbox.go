@@ -23,13 +23,17 @@ type Observation struct {
 	// MemoryPeak and PidsPeak are the last words of the container's cgroup
 	// (CgroupRemoved), each 0 if this hierarchy does not have it.
 	MemoryPeak, PidsPeak uint64
+	OOMKills             uint64
+	// Left: the process was moved out of here, to another container or to none
+	// (Moved).
+	Left bool
 	// OOMGroup is its memory.oom.group.
 	OOMGroup bool
 }
 
 const (
-	// inboxMax bounds what waits for a pass: 65,536 observations of 120 bytes
-	// are 8 MiB, and eight seconds of a fork bomb.
+	// inboxMax bounds what waits for a pass: 65,536 observations of 160 bytes
+	// are 10 MiB.
 	inboxMax = 1 << 16
 	// homelessMax is how long an observation waits for its container to be
 	// discovered: longer than discovery walks apart.
@@ -46,15 +50,17 @@ type inbox struct {
 	lost bool
 }
 
-func (b *inbox) add(o Observation) {
+// add reports whether so much waits that it should not wait for a pass.
+func (b *inbox) add(o Observation) (full bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if len(b.list) >= inboxMax {
 		b.dropped++
 		b.lost = true
-		return
+		return true
 	}
 	b.list = append(b.list, o)
+	return len(b.list)%(inboxMax/4) == 0
 }
 
 // take empties the inbox.

@@ -16,8 +16,14 @@ import (
 // ended. Nothing is looked up in /proc but for containers that were there
 // before the stream, and after the stream has lost events.
 
-// Observe tells of a process in a container. It never waits for a pass.
-func (s *Sampler) Observe(o Observation) { s.inbox.add(o) }
+// Observe tells of a process in a container. It never waits for a pass, but
+// brings the ledgers up to date by itself if many have been told since the last.
+func (s *Sampler) Observe(o Observation) {
+	if s.inbox.add(o) && s.mu.TryLock() {
+		defer s.mu.Unlock()
+		s.applyInbox(s.now())
+	}
+}
 
 // ObserveLoss tells that events before this moment were lost.
 func (s *Sampler) ObserveLoss() {
@@ -32,6 +38,9 @@ func (s *Sampler) applyInbox(now time.Time) {
 		return
 	}
 	list, lost := s.inbox.take()
+	if lost {
+		s.lostAt = now
+	}
 	var homeless []Observation
 	for i := range list {
 		o := &list[i]
@@ -41,6 +50,7 @@ func (s *Sampler) applyInbox(now time.Time) {
 			t.hear(o)
 		case t != nil && t.Inode == o.RootID:
 			s.apply(t, o)
+		case s.unwanted[o.Root] == o.RootID:
 		case now.Sub(o.At) < homelessMax:
 			homeless = append(homeless, *o)
 		}
@@ -65,6 +75,9 @@ func (t *Target) hear(o *Observation) {
 		t.Sample.Memory.Peak = max(t.Sample.Memory.Peak, o.MemoryPeak)
 		t.Sample.Known |= cgroup.PartMemoryPeak
 	}
+	if t.retired == (retired{}) && len(t.satellites) == 0 { // on v2 it has those of nested containers
+		t.Events.OOMKill = max(t.Events.OOMKill, o.OOMKills)
+	}
 	t.oomGroup = t.oomGroup || o.OOMGroup
 	t.PidsPeak = max(t.PidsPeak, o.PidsPeak)
 }
@@ -77,11 +90,17 @@ func (s *Sampler) apply(t *Target, o *Observation) {
 	switch o.Kind {
 	case procstream.Forked:
 		parent := p.known[o.PPID]
+		// Somebody nobody has told of starts processes here.
+		p.doubtful = p.doubtful || parent == nil && p.init == nil
 		s.enter(p, o, parent != nil && (parent == p.init || parent.child))
 		if known := p.known[o.PID]; known != nil {
 			t.childStarted(known, o.At)
 		}
 	case procstream.Moved:
+		if o.Left {
+			t.left(o)
+			return
+		}
 		// From outside: the runtime's helpers, or an exec session.
 		s.enter(p, o, false)
 	case procstream.Executed:
@@ -94,8 +113,11 @@ func (s *Sampler) apply(t *Target, o *Observation) {
 // enter makes a process known. One that is known already has only moved
 // between cgroups of the container.
 func (s *Sampler) enter(p *processes, o *Observation, child bool) {
-	if known := p.known[o.PID]; known != nil && known.Start == o.Start {
-		return
+	if known := p.known[o.PID]; known != nil {
+		if known.Start == o.Start {
+			return
+		}
+		delete(p.known, o.PID) // its end was not told
 	}
 	if len(p.known) >= processMax {
 		if !p.overflowed {
@@ -110,6 +132,15 @@ func (s *Sampler) enter(p *processes, o *Observation, child bool) {
 	p.known[o.PID] = &process{
 		Stat: procstream.Stat{PID: o.PID, PPID: o.PPID, Start: o.Start, Comm: o.Comm},
 		vpid: o.VPID, child: child, placed: true, look: o.At, began: o.At,
+	}
+}
+
+// left takes a process out that was moved to a cgroup of something else: a
+// container inside this one. It has not ended.
+func (t *Target) left(o *Observation) {
+	p := &t.processes
+	if known := p.known[o.PID]; known != nil && known.Start == o.Start && known != p.init {
+		delete(p.known, o.PID)
 	}
 }
 
@@ -146,13 +177,19 @@ const helperMax = 30 * time.Second
 
 // followsHelper reports whether what was taken for the first process was a
 // helper of the runtime. It has ended by the time the first process runs its
-// own program: as pid 1 of its namespace, or with the host's numbers in a
-// container that is still young.
+// own program: as pid 1 of its namespace, in the namespace that it shares with
+// others while the helper was still in the host's, or with the host's numbers in
+// a container that is still young.
 func (p *processes) followsHelper(known *process, age time.Duration) bool {
-	if !p.initGone || p.init.vpid == 1 {
+	switch {
+	case !p.initGone || p.init.vpid == 1:
 		return false
+	case known.vpid == 1:
+		return true
+	case known.vpid != known.PID:
+		return p.init.vpid == p.init.PID
 	}
-	return known.vpid == 1 || known.vpid == known.PID && age < helperMax
+	return age < helperMax
 }
 
 // exited takes a process out, and notes an OOM kill.
@@ -199,18 +236,28 @@ func (s *Sampler) checkLedger(t *Target, now time.Time, slow bool) {
 	p := &t.processes
 	old := p.init == nil && t.FirstSeen.Before(s.settings.StreamFrom)
 	if p.doubtful || old && (slow || t.Sample.Pids != p.tasks) {
-		from := s.now()
-		s.look(t, now, p.doubtful)
-		p.doubtful, p.trustedFrom = false, from
-		for _, known := range p.known {
-			known.child = known.child || p.descends(known)
-			known.fresh, known.placed = false, true
-			parent := p.known[known.PPID]
-			known.executed = known.executed || parent == nil || parent.Comm != known.Comm
-		}
-		p.gone, p.goneBefore = nil, nil
+		s.lookAgain(t, now)
 	}
 	t.ProcessesKnown = p.init != nil
+}
+
+// lookAgain asks /proc for what the stream has not told.
+func (s *Sampler) lookAgain(t *Target, now time.Time) {
+	p, from := &t.processes, s.now()
+	if p.doubtful && !p.initGone && p.init != nil && p.init.vpid != 1 {
+		p.init = nil // it may be a child of one that was not told
+	}
+	s.look(t, now, p.doubtful)
+	p.doubtful, p.trustedFrom = false, from
+	for _, known := range p.known {
+		known.child = known.child || p.descends(known)
+		known.fresh, known.placed = false, true
+		parent := p.known[known.PPID]
+		known.executed = known.executed || parent == nil || parent.Comm != known.Comm
+	}
+	p.gone, p.goneBefore = nil, nil
+	// An end that was lost is one all the same.
+	p.initGone = p.initGone || p.init != nil && p.known[p.init.PID] != p.init
 }
 
 // judgeExactly settles the kills that the stream has told of.
@@ -223,6 +270,7 @@ func (s *Sampler) judgeExactly(t *Target, now time.Time) {
 		s.settleExactly(t)
 	}
 	s.countUnexplained(t, now)
+	s.mourn(t, now, func() bool { return t.processes.init != nil && !t.processes.initGone && t.End.IsZero() })
 	s.checkFailures(t, now)
 	if t.Degraded != nil && v.pending == nil {
 		s.checkRecovery(t, now)

@@ -61,6 +61,7 @@ func TestHelperIsNotTheFirstProcess(t *testing.T) {
 	}
 	f(1)
 	f(11) // the host's pid namespace
+	f(7)  // one that it shares with other containers
 }
 
 // Who runs a program after the first process has gone is not the first one.
@@ -128,4 +129,24 @@ func TestSuspects(t *testing.T) {
 	f("one of two", 1, []int{201, 202}, Kills{Other: 1})
 	f("the first process takes all with it", 1, []int{201, 202, supervisor}, Kills{Init: 1})
 	f("told late", 2, []int{201}, Kills{Other: 1})
+}
+
+// What goes into a container inside this one is none of its processes any more,
+// and has not ended.
+func TestMovedToANestedContainer(t *testing.T) {
+	l := newLife()
+	pid := l.start(supervisor, "worker")
+	l.s.apply(l.t, &Observation{Kind: procstream.Moved, Left: true, At: l.at, PID: pid, Start: uint64(pid)})
+	require.NotContains(t, l.t.processes.known, pid)
+	l.wait(time.Minute)
+	require.Empty(t, l.told())
+	require.False(t, l.t.processes.initGone)
+}
+
+// A number whose process was not told to end is taken over.
+func TestNumberOfALostProcess(t *testing.T) {
+	l := newLife()
+	l.happen(procstream.Forked, 300, supervisor, "old")
+	l.s.apply(l.t, &Observation{Kind: procstream.Forked, At: l.at, PID: 300, PPID: supervisor, Start: 301, Comm: "new"})
+	require.Equal(t, "new", l.t.processes.known[300].Comm)
 }

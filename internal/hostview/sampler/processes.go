@@ -49,11 +49,20 @@ type process struct {
 	placed bool
 	// victim: an OOM kill is put down to it.
 	victim bool
+	// alias is the name of its file, of a process that was found in /proc: its
+	// command name may have changed since it was executed.
+	alias string
 	// executed: it runs a program of its own, not just a copy of its parent.
 	executed bool
 	// began is when it was started, or executed its program.
 	began time.Time
 	look  time.Time // the last look that saw it
+}
+
+// isNamed reports whether a process goes by the name of another one, or by its
+// alias. Equal aliases say nothing: interpreters and busybox are the file of many.
+func (p *process) isNamed(name, alias string) bool {
+	return p.Comm == name || p.alias == name && name != "" || p.Comm == alias && alias != ""
 }
 
 // watchProcesses looks at the container's processes when there is a reason
@@ -76,7 +85,7 @@ func (s *Sampler) watchProcesses(t *Target, now time.Time, slow bool) {
 		}
 		return
 	}
-	killed := t.Events.OOMKill != t.verdict.seenKills || t.verdict.pending != nil
+	killed := t.Events.OOMKill != t.verdict.seenKills || t.verdict.pending != nil || len(t.verdict.bereaved) > 0
 	if slow || killed || t.Degraded != nil || !p.settled || t.Sample.Pids != p.tasks {
 		s.look(t, now, slow || killed)
 		t.ProcessesKnown = p.init != nil
@@ -177,7 +186,9 @@ func (s *Sampler) see(p *processes, pid int, renew bool) bool {
 	if err != nil {
 		return false
 	}
-	p.known[pid] = &process{Stat: stat, vpid: vpid, fresh: true, began: s.proc.StartTime(stat.Start)}
+	p.known[pid] = &process{
+		Stat: stat, vpid: vpid, fresh: true, began: s.proc.StartTime(stat.Start), alias: s.proc.Executable(pid),
+	}
 	return true
 }
 

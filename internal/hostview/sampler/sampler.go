@@ -33,7 +33,11 @@ type Sampler struct {
 	layers    layerWalker
 	scratch   []byte
 	passAt    time.Time
-	stats     Stats
+	// unwanted are containers that Want has refused, by path; lostAt is when
+	// observations were last lost.
+	unwanted map[string]uint64
+	lostAt   time.Time
+	stats    Stats
 }
 
 // Stats is what a sampler did so far.
@@ -70,6 +74,7 @@ func New(o Options) *Sampler {
 		budget:    budget,
 		now:       o.Now,
 		targets:   map[string]*Target{},
+		unwanted:  map[string]uint64{},
 		consumers: map[*Consumer]struct{}{},
 		limits:    newAncestors(o.Host),
 		proc:      procstream.NewReader(o.Roots),
@@ -100,7 +105,11 @@ func (s *Sampler) Appeared(c container.Cgroup) {
 		s.applyInbox(s.now())
 		s.end(old, old.ending)
 	}
-	if s.targets[c.Path] != nil || (s.settings.Want != nil && !s.settings.Want(c)) {
+	if s.targets[c.Path] != nil {
+		return
+	}
+	if s.settings.Want != nil && !s.settings.Want(c) {
+		s.unwanted[c.Path] = c.Inode
 		return
 	}
 	t := &Target{
@@ -110,6 +119,8 @@ func (s *Sampler) Appeared(c container.Cgroup) {
 		reader:    s.host.NewReader(c.Path, s.budget, cgroup.PartsAll),
 		announced: c.Initial,
 	}
+	// What was lost may have been about this one.
+	t.processes.doubtful = !s.lostAt.IsZero() && s.now().Sub(s.lostAt) < homelessMax
 	s.targets[c.Path] = t
 	s.order = append(s.order, t)
 	// A container may live shorter than an interval: what is read now may be
@@ -122,6 +133,9 @@ func (s *Sampler) Vanished(c container.Cgroup) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.retireSatellite(c.Path)
+	if s.unwanted[c.Path] == c.Inode {
+		delete(s.unwanted, c.Path)
+	}
 	t := s.targets[c.Path]
 	if t == nil || t.Inode != c.Inode {
 		return

@@ -30,8 +30,18 @@ type Settings struct {
 	// StreamFrom is when it began to: containers older than that must be
 	// looked at once.
 	StreamFrom time.Time
+	// ReplacedWithin is how long a process that was OOM-killed may stay
+	// unreplaced before the container counts as degraded; 0 means 5 s.
+	ReplacedWithin time.Duration
 	// LayerUsage: add up the writable layers of containers.
 	LayerUsage bool
+}
+
+func (s *Settings) replacedWithin() time.Duration {
+	if s.ReplacedWithin > 0 {
+		return s.ReplacedWithin
+	}
+	return replacedWithin
 }
 
 const (

@@ -18,6 +18,9 @@ type verdict struct {
 	seenGroups uint64
 	started    bool
 	pending    *pending
+	// bereaved are kills of which it is not known yet whether the victims are
+	// replaced.
+	bereaved []bereaved
 	// exact kills were told by the process stream; unexplained ones by the
 	// counter alone, which rose beyond the others at missingSince.
 	exact, unexplained uint64
@@ -69,7 +72,8 @@ func (s *Sampler) judge(t *Target, now time.Time) {
 	if !v.started {
 		v.started = true
 		if t.Initial || !t.IsContainer() {
-			t.Kills.Unknown, v.seenKills = t.Events.OOMKill, t.Events.OOMKill
+			before := t.Events.OOMKill - min(v.exact, t.Events.OOMKill)
+			t.Kills.Unknown, v.seenKills = before, before
 			v.seenGroups = t.Events.OOMGroupKill
 		}
 	}
@@ -86,6 +90,7 @@ func (s *Sampler) judge(t *Target, now time.Time) {
 	if v.pending != nil || grown > 0 {
 		s.weigh(t, now, grown)
 	}
+	s.mourn(t, now, func() bool { return s.initLives(t) })
 	if t.Degraded != nil && v.pending == nil {
 		s.checkRecovery(t, now)
 	}
