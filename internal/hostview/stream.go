@@ -252,7 +252,7 @@ func (v *View) Tier() (Tier, error) {
 // handle is called by the stream, in order. The tables are brought up to date
 // before anybody is told.
 func (v *View) handle(e *procstream.Event) {
-	at := v.proc.StartTime(0).Add(e.SinceBoot)
+	at := procstream.WallTime(e.SinceBoot)
 	switch e.Kind {
 	case procstream.CgroupMade:
 		made := string(e.Cgroup.Path)

@@ -70,6 +70,12 @@ func bootTime() time.Time {
 	return time.Now().Add(-time.Duration(ts.Nano()))
 }
 
+// WallTime turns a time since boot into wall time. Unlike [Reader.StartTime] it
+// asks the clocks anew: wall time may have been set since.
+func WallTime(sinceBoot time.Duration) time.Time {
+	return bootTime().Add(sinceBoot)
+}
+
 // StartTime turns [Stat.Start] into wall time, exact to 10 ms.
 func (r *Reader) StartTime(start uint64) time.Time {
 	return r.boot.Add(time.Duration(start) * (time.Second / userHZ))

@@ -289,11 +289,25 @@ func (s *Sampler) settleExactly(t *Target) {
 			t.Kills.Other++
 		}
 	}
-	p.group = s.killedAsGroup(t, p)
+	if p.group = s.killedAsGroup(t, p); p.group {
+		t.addUntold(p)
+	}
 	survived := init != nil && !t.processes.initGone && t.End.IsZero()
 	s.emitKills(t, p, Event{Survived: survived, SurvivedKnown: init != nil})
 	if survived {
 		s.degrade(t, p)
+	}
+}
+
+// addUntold adds the kills of a group that the kernel has counted and the stream
+// has not told of.
+func (t *Target) addUntold(p *pending) {
+	v := &t.verdict
+	if explained := v.seenKills + v.exact + v.unexplained; t.Events.OOMKill > explained {
+		untold := t.Events.OOMKill - explained
+		p.kills += untold
+		v.unexplained += untold
+		t.Kills.Unknown += untold
 	}
 }
 

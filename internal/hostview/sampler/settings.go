@@ -51,7 +51,7 @@ const (
 	// announceWithin is how long the start event waits for a first process that
 	// is surely one: runc takes 0.1 to 0.2 s from a container's cgroup to its
 	// program, crun less.
-	announceWithin = time.Second
+	announceWithin = 2 * time.Second
 	// streamLag is how long the end of a container waits for what the stream
 	// still has to tell of it: twice the time that the stream may hold back.
 	streamLag = 200 * time.Millisecond
