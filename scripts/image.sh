@@ -10,6 +10,7 @@ fi
 context=$(mktemp -d)
 trap 'rm -rf "$context"' EXIT
 cp bin/tallyman bin/tallymanctl otelcol-config.yaml deploy/otlp.yaml deploy/Dockerfile "$context/"
+cp deploy/docker-filter/config.yaml "$context/docker-filter.yaml"
 cp /etc/ssl/certs/ca-certificates.crt "$context/"
 docker build -q -t tallyman:dev "$context"
 docker image ls tallyman:dev

@@ -207,6 +207,20 @@ type ExecResult struct {
 	ExitCode int
 }
 
+// Logs returns what the container has written so far, both outputs.
+func (c *Container) Logs(ctx context.Context) (string, error) {
+	stream, err := c.engine.api.ContainerLogs(ctx, c.ID, client.ContainerLogsOptions{ShowStdout: true, ShowStderr: true})
+	if err != nil {
+		return "", fmt.Errorf("read logs of container %.12s: %w", c.ID, err)
+	}
+	defer stream.Close()
+	var out bytes.Buffer
+	if _, err := stdcopy.StdCopy(&out, &out, stream); err != nil {
+		return "", fmt.Errorf("read logs of container %.12s: %w", c.ID, err)
+	}
+	return out.String(), nil
+}
+
 // Exec runs a command in the container to its end. The error is about running
 // it, not about its exit code. A deadline of ctx bounds it.
 func (c *Container) Exec(ctx context.Context, argv ...string) (ExecResult, error) {

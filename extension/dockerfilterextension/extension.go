@@ -1,0 +1,178 @@
+package dockerfilterextension
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"sync"
+	"time"
+
+	"go.opentelemetry.io/collector/component"
+	"go.opentelemetry.io/collector/component/componentstatus"
+	"go.opentelemetry.io/collector/extension"
+	"go.uber.org/zap"
+
+	"github.com/tallymanhq/tallyman/extension/dockerfilterextension/internal/engine"
+	"github.com/tallymanhq/tallyman/extension/dockerfilterextension/internal/metadata"
+	"github.com/tallymanhq/tallyman/extension/dockerfilterextension/internal/policy"
+	"github.com/tallymanhq/tallyman/extension/dockerfilterextension/internal/project"
+	"github.com/tallymanhq/tallyman/extension/dockerfilterextension/internal/request"
+)
+
+const (
+	// headWithin is how long a client may take to say what it wants.
+	headWithin = 10 * time.Second
+	// idleFor is how long a connection may wait for its next request; clients
+	// that keep theirs ask every few seconds.
+	idleFor = 2 * time.Minute
+	// closeWithin bounds how long a shutdown waits for running answers.
+	closeWithin = 3 * time.Second
+)
+
+// filter is the extension. Start and Shutdown are called once, by the
+// Collector.
+type filter struct {
+	cfg *Config
+	set extension.Settings
+	log *zap.Logger
+
+	path       string
+	inode      uint64 // of the socket
+	engine     *engine.Engine
+	policy     *policy.Policy
+	identifier *policy.Identifier
+	rules      map[*policy.Grant]*project.Rules
+	telemetry  *metadata.TelemetryBuilder
+	server     *http.Server
+	release    func() // of the catalog
+	serving    sync.WaitGroup
+}
+
+func newFilter(cfg *Config, set extension.Settings) (*filter, error) {
+	path, err := socketPath(cfg.Endpoint)
+	if err != nil {
+		return nil, fmt.Errorf("endpoint: %w", err)
+	}
+	return &filter{cfg: cfg, set: set, log: set.Logger, path: path, release: func() {}}, nil
+}
+
+// Start opens the socket. An engine that does not answer is no error: its
+// clients are told until it does.
+func (f *filter) Start(ctx context.Context, host component.Host) error {
+	var err error
+	if f.telemetry, err = metadata.NewTelemetryBuilder(f.set.TelemetrySettings); err != nil {
+		return err
+	}
+	o := f.cfg.engineOptions()
+	o.MaxAPI = maxAPI
+	o.Observe = f.observeUpstream
+	if f.engine, err = engine.New(o); err != nil {
+		return err
+	}
+	if f.policy, err = policy.New(f.cfg.Config, policy.Options{Catalog: directory{f.engine.Catalog()}}); err != nil {
+		return f.abandon(err)
+	}
+	if f.rules, err = compileRules(f.policy); err != nil {
+		return f.abandon(err)
+	}
+	if len(f.cfg.Clients) > 0 {
+		f.release = f.engine.Catalog().Hold()
+	}
+	f.identifier = policy.NewIdentifier()
+	listener, err := listen(ctx, f.path, f.cfg.Socket)
+	if err != nil {
+		return f.abandon(fmt.Errorf("endpoint: %w", err))
+	}
+	f.inode = socketInode(f.path)
+	f.serve(listener, host)
+	f.logStart()
+	return nil
+}
+
+// abandon gives back what a start that did not succeed has taken.
+func (f *filter) abandon(err error) error {
+	f.release()
+	f.engine.Close()
+	return err
+}
+
+func (f *filter) serve(listener *net.UnixListener, host component.Host) {
+	f.server = &http.Server{
+		Handler:           http.HandlerFunc(f.handle),
+		ReadHeaderTimeout: headWithin,
+		IdleTimeout:       idleFor,
+		ConnContext:       f.connected,
+		ErrorLog:          zap.NewStdLog(f.log.WithOptions(zap.IncreaseLevel(zap.ErrorLevel))),
+	}
+	f.serving.Go(func() {
+		err := f.server.Serve(gated{listener})
+		if !errors.Is(err, http.ErrServerClosed) {
+			f.log.Error("docker_filter no longer listens", zap.Error(err))
+			componentstatus.ReportStatus(host, componentstatus.NewPermanentErrorEvent(err))
+		}
+	})
+}
+
+func (f *filter) logStart() {
+	f.log.Info("serving the Docker API, read-only",
+		zap.String("endpoint", f.cfg.Endpoint), zap.String("upstream", f.cfg.Upstream), zap.String("mode", f.cfg.Mode),
+		zap.Int("rules", len(f.cfg.Clients)), zap.Uint32("policy.generation", f.policy.Generation()))
+	if err := f.identifier.Check(); err != nil {
+		f.log.Warn("not every client can be identified", zap.Error(err))
+	}
+}
+
+// Shutdown ends all streams and removes the socket, if it is still ours.
+func (f *filter) Shutdown(ctx context.Context) error {
+	if f.server == nil {
+		return nil
+	}
+	ours := f.inode != 0 && socketInode(f.path) == f.inode
+	ctx, cancel := context.WithTimeout(ctx, closeWithin)
+	defer cancel()
+	f.release()
+	f.engine.Close() // ends the streams, which Shutdown would wait for
+	err := f.server.Shutdown(ctx)
+	if errors.Is(err, context.DeadlineExceeded) {
+		err = f.server.Close()
+	}
+	f.serving.Wait()
+	if ours {
+		err = errors.Join(err, os.Remove(f.path))
+	}
+	f.telemetry.Shutdown()
+	f.server = nil
+	return err
+}
+
+// gated puts a gate in front of each connection.
+type gated struct{ *net.UnixListener }
+
+// Accept implements net.Listener.
+func (l gated) Accept() (net.Conn, error) {
+	conn, err := l.AcceptUnix()
+	if err != nil {
+		return nil, err
+	}
+	return request.NewGate(conn, request.Limits{HeadTimeout: headWithin}), nil
+}
+
+// compileRules makes the projection of every grant once.
+func compileRules(p *policy.Policy) (map[*policy.Grant]*project.Rules, error) {
+	compiled := map[*policy.Grant]*project.Rules{}
+	for _, g := range p.Grants() {
+		r := g.Redaction
+		rules, err := project.Compile(project.Options{
+			EnvAllow: r.EnvAllow, LabelAllow: r.LabelAllow, LabelDeny: r.LabelDeny,
+			KeepGraphDriver: r.KeepGraphDriver, Swarm: r.Swarm, Sizes: r.Sizes,
+		})
+		if err != nil {
+			return nil, err
+		}
+		compiled[g] = rules
+	}
+	return compiled, nil
+}
