@@ -23,6 +23,8 @@ git                 git
 make                make
 update-ca-certificates ca-certificates
 ps                  procps
+docker-compose      docker-compose
+setpriv             util-linux
 '
 
 main() {
