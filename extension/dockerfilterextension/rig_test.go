@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"go.opentelemetry.io/collector/component"
 	"go.opentelemetry.io/collector/component/componenttest"
 	"go.opentelemetry.io/collector/extension/extensiontest"
 	"go.uber.org/zap"
@@ -34,6 +35,11 @@ type rig struct {
 // start runs the extension in front of an engine.
 func start(t testing.TB, upstream string, change func(*Config)) *rig {
 	t.Helper()
+	return startWith(t, upstream, componenttest.NewNopTelemetrySettings(), change)
+}
+
+func startWith(t testing.TB, upstream string, telemetry component.TelemetrySettings, change func(*Config)) *rig {
+	t.Helper()
 	cfg := createDefaultConfig().(*Config)
 	r := &rig{t: t, socket: filepath.Join(openDir(t), "run", "docker.sock")}
 	cfg.Endpoint, cfg.Upstream, cfg.Socket.Mode = "unix://"+r.socket, upstream, "0666"
@@ -43,6 +49,7 @@ func start(t testing.TB, upstream string, change func(*Config)) *rig {
 	}
 	require.NoError(t, cfg.Validate())
 	set := extensiontest.NewNopSettings(metadata.Type)
+	set.TelemetrySettings = telemetry
 	core, logs := observer.New(zapcore.InfoLevel)
 	set.Logger, r.logs = zap.New(core), logs
 	e, err := NewFactory().Create(t.Context(), set, cfg)

@@ -37,6 +37,7 @@ type fakeEngine struct {
 	listener net.Listener
 
 	mu       sync.Mutex
+	conns    map[net.Conn]struct{}
 	wrong    []string
 	open     int // streams
 	override map[string]string
@@ -44,10 +45,14 @@ type fakeEngine struct {
 
 func newFakeEngine(t testing.TB) *fakeEngine {
 	t.Helper()
-	path := filepath.Join(t.TempDir(), "engine.sock")
+	return newFakeEngineAt(t, filepath.Join(t.TempDir(), "engine.sock"))
+}
+
+func newFakeEngineAt(t testing.TB, path string) *fakeEngine {
+	t.Helper()
 	listener, err := net.Listen("unix", path)
 	require.NoError(t, err)
-	e := &fakeEngine{t: t, upstream: "unix://" + path, listener: listener, override: map[string]string{}}
+	e := &fakeEngine{t: t, upstream: "unix://" + path, listener: listener, override: map[string]string{}, conns: map[net.Conn]struct{}{}}
 	var serving sync.WaitGroup
 	serving.Go(func() {
 		for {
@@ -59,7 +64,7 @@ func newFakeEngine(t testing.TB) *fakeEngine {
 		}
 	})
 	t.Cleanup(func() {
-		_ = listener.Close()
+		e.close()
 		serving.Wait()
 		e.mu.Lock()
 		defer e.mu.Unlock()
@@ -68,9 +73,22 @@ func newFakeEngine(t testing.TB) *fakeEngine {
 	return e
 }
 
+// close ends the engine, and its connections with it.
+func (e *fakeEngine) close() {
+	_ = e.listener.Close()
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for conn := range e.conns {
+		_ = conn.Close()
+	}
+}
+
 // serve reads raw lines: what net/http would repair must not pass unseen.
 func (e *fakeEngine) serve(conn net.Conn) {
 	defer conn.Close()
+	e.mu.Lock()
+	e.conns[conn] = struct{}{}
+	e.mu.Unlock()
 	in := bufio.NewReader(conn)
 	for {
 		line, err := in.ReadString('\n')

@@ -87,10 +87,15 @@ func TestFilterInItsOwnContainer(t *testing.T) {
 	for _, name := range []string{"tallymantest_docker-filter_1", "tallymantest_tallyman_1"} {
 		require.Empty(t, complaints(run("docker", "logs", name)), name)
 	}
+	cannotReachEngine(t, engine, strings.TrimSpace(run("pgrep", "-o", "dockerd")))
+}
+
+// cannotReachEngine tries what the agent could do from a container with the same
+// rights.
+func cannotReachEngine(t *testing.T, engine *testkit.Engine, dockerd string) {
+	t.Helper()
 	agent, err := engine.Client().ContainerInspect(t.Context(), "tallymantest_tallyman_1", client.ContainerInspectOptions{})
 	require.NoError(t, err)
-	dockerd := strings.TrimSpace(run("pgrep", "-o", "dockerd"))
-	// What the agent could do is tried from a container with the same rights.
 	probe := engine.RunContainer(t, testkit.ContainerSpec{
 		PidMode: "host",
 		Cmd: shell(`find / -xdev -type s 2>/dev/null; find /run /var /hostfs -maxdepth 3 -type s 2>/dev/null

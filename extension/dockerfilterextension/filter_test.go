@@ -1,0 +1,109 @@
+package dockerfilterextension
+
+import (
+	"fmt"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"go.opentelemetry.io/collector/component/componenttest"
+	"go.opentelemetry.io/otel/sdk/metric/metricdata"
+
+	"github.com/tallymanhq/tallyman/extension/dockerfilterextension/internal/policy"
+	"github.com/tallymanhq/tallyman/internal/testkit"
+)
+
+// While the engine is away clients are told so, and when it is back under the
+// same path all goes on, events included.
+func TestEngineRestart(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "engine.sock")
+	r := start(t, "unix://"+path, nil)
+	away := func() {
+		t.Helper()
+		for _, p := range []string{"/_ping", "/version", "/containers/json", "/events"} {
+			status, body := r.get(p)
+			require.Equal(t, 502, status, p)
+			require.JSONEq(t, `{"message":"the Docker engine does not answer"}`, body)
+		}
+	}
+	away()
+	for range 2 {
+		e := newFakeEngineAt(t, path)
+		r.eventually(func() error {
+			if status, _ := r.get("/containers/json"); status != 200 {
+				return fmt.Errorf("status %d: %w", status, errNotYet)
+			}
+			return nil
+		})
+		e.close()
+		r.eventually(func() error {
+			if status, _ := r.get("/containers/json"); status != 502 {
+				return fmt.Errorf("status %d: %w", status, errNotYet)
+			}
+			return nil
+		})
+		away()
+	}
+}
+
+// Mode observe refuses nothing that is known, and says what it would refuse.
+func TestObserve(t *testing.T) {
+	testkit.NeedRoot(t)
+	e := newFakeEngine(t)
+	r := start(t, e.upstream, func(c *Config) {
+		c.Mode, c.DefaultProfile = policy.ModeObserve, "none"
+	})
+	status, body := r.getAs("/containers/json", plainUser())
+	require.Equal(t, 200, status, body)
+	require.NotContains(t, body, "Env")
+	entries := r.logs.FilterMessage("docker.api.access").All()
+	require.Len(t, entries, 1)
+	fields := entries[0].ContextMap()
+	require.Equal(t, "would_deny", fields["decision"])
+	require.Equal(t, "client", fields["reason"])
+	require.EqualValues(t, 65534, fields["client.uid"])
+	require.Equal(t, "container.list", fields["operation"])
+	status, _ = r.getAs("/secrets", plainUser())
+	require.Equal(t, 403, status, "no mode lets through what is no known request")
+}
+
+// Who asks too much is told when to come back.
+func TestQuota(t *testing.T) {
+	testkit.NeedRoot(t)
+	e := newFakeEngine(t)
+	r := start(t, e.upstream, func(c *Config) { c.Limits.RPS, c.Limits.Burst = 0.001, 2 })
+	var codes []int
+	for range 3 {
+		status, _ := r.getAs("/version", nil)
+		codes = append(codes, status)
+	}
+	require.Equal(t, []int{200, 200, 429}, codes)
+}
+
+func TestMetrics(t *testing.T) {
+	e := newFakeEngine(t)
+	telemetry := componenttest.NewTelemetry()
+	r := startWith(t, e.upstream, telemetry.NewTelemetrySettings(), nil)
+	for _, path := range []string{"/containers/web/json", "/secrets"} {
+		r.get(path)
+	}
+	metric, err := telemetry.GetMetric("otelcol_docker_filter_requests")
+	require.NoError(t, err)
+	seen := map[string]int64{}
+	for _, p := range metric.Data.(metricdata.Sum[int64]).DataPoints {
+		operation, _ := p.Attributes.Value("operation")
+		decision, _ := p.Attributes.Value("decision")
+		seen[operation.AsString()+" "+decision.AsString()] = p.Value
+	}
+	require.Equal(t, map[string]int64{"container.inspect filter": 1, " deny": 1}, seen)
+	metric, err = telemetry.GetMetric("otelcol_docker_filter_redactions")
+	require.NoError(t, err)
+	points := metric.Data.(metricdata.Sum[int64]).DataPoints
+	require.Len(t, points, 1)
+	field, _ := points[0].Attributes.Value("field")
+	require.True(t, strings.Contains(field.AsString(), "Env"), field.AsString())
+	metric, err = telemetry.GetMetric("otelcol_docker_filter_upstream_duration")
+	require.NoError(t, err)
+	require.NotEmpty(t, metric.Data.(metricdata.Histogram[float64]).DataPoints)
+}
