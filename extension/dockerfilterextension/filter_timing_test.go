@@ -180,4 +180,3 @@ func ask(b *testing.B, socket string, paths []string, n int) []time.Duration {
 	}
 	return took
 }
-

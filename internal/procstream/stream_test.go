@@ -232,7 +232,8 @@ func TestCrowdEndsOnce(t *testing.T) {
 		for range 16 {
 			go func() {
 				runtime.LockOSThread()
-				for { //nolint:staticcheck // until the process ends
+				for {
+					runtime.Gosched() // until the process ends
 				}
 			}()
 		}
