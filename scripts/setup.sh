@@ -24,6 +24,7 @@ make                make
 update-ca-certificates ca-certificates
 ps                  procps
 docker-compose      docker-compose
+haproxy             haproxy
 setpriv             util-linux
 '
 
