@@ -101,7 +101,7 @@ func (x *exchange) answer(ref string) {
 		x.out.message(http.StatusNotFound, notFound(x.request))
 		return
 	}
-	if x.request.Stream() {
+	if x.lasts() {
 		d, release := x.client.OpenStream()
 		defer release()
 		if !x.permit(d) {
@@ -120,6 +120,12 @@ func (x *exchange) answer(ref string) {
 		return
 	}
 	x.ask(ref, view)
+}
+
+// lasts reports whether an answer takes long without work for the engine. A sample
+// of stats takes it one to two seconds.
+func (x *exchange) lasts() bool {
+	return x.request.Stream() || x.request.Operation == request.ContainerStats || formOf(x.request.Operation).form == rawBytes
 }
 
 // ping answers in the engine's name, if it is there.
@@ -168,7 +174,7 @@ func (x *exchange) upstream(ref string, content engine.Content) (engine.Request,
 	}
 	return engine.Request{
 		Op: string(x.request.Operation), Method: method, Target: target, Content: content,
-		Stream: x.request.Stream(), UserAgent: x.request.UserAgent,
+		Stream: x.request.Stream() || content == engine.Raw, Lasts: x.lasts(),
 	}, nil
 }
 

@@ -15,6 +15,8 @@ import (
 type connection struct {
 	gate     *request.Gate
 	identity policy.Identity
+	// surplus: its client has too many connections already.
+	surplus bool
 
 	mu     sync.Mutex // guards client
 	client *policy.Client
@@ -33,6 +35,7 @@ func (f *filter) connected(ctx context.Context, conn net.Conn) context.Context {
 	if unix, ok := gate.NetConn().(*net.UnixConn); ok {
 		c.identity = f.identifier.Identify(unix)
 	}
+	c.surplus = !f.connections.add(conn, c.identity.Key())
 	return context.WithValue(ctx, connectionKey{}, c)
 }
 
@@ -47,20 +50,53 @@ func (c *connection) settle(p *policy.Policy) *policy.Client {
 	return c.client
 }
 
-// directory is the engine's catalog as the policy wants it.
-type directory struct{ catalog *engine.Catalog }
+// directory is the engine's catalog as the policy wants it. It remembers for a
+// while whom it was asked about: the last events of a container come when the
+// engine no longer has it.
+type directory struct {
+	catalog *engine.Catalog
 
-// lookWithin bounds a question to the catalog, which is answered from memory
-// unless the container is very new or the engine is away.
-const lookWithin = 2 * time.Second
+	mu     sync.Mutex // guards recent
+	recent map[string]remembered
+}
+
+type remembered struct {
+	container policy.Container
+	at        time.Time
+}
+
+const (
+	// lookWithin bounds a question to the catalog, which is answered from memory
+	// unless the container is very new or the engine is away.
+	lookWithin = 2 * time.Second
+	// rememberFor is how long; recentMax bounds how many (about 1 KiB each).
+	rememberFor = time.Minute
+	recentMax   = 4096
+)
+
+func newDirectory(catalog *engine.Catalog) *directory {
+	return &directory{catalog: catalog, recent: map[string]remembered{}}
+}
 
 // Get implements [policy.Catalog].
-func (d directory) Get(id string) (policy.Container, bool) {
+func (d *directory) Get(id string) (policy.Container, bool) {
 	ctx, cancel := context.WithTimeout(context.Background(), lookWithin)
 	defer cancel()
 	c, err := d.catalog.Get(ctx, id)
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	if err != nil {
-		return policy.Container{}, false
+		known, ok := d.recent[id]
+		return known.container, ok && engine.NotFound(err) && time.Since(known.at) < rememberFor
 	}
-	return policy.Container{ID: c.ID, Name: c.Name, Image: c.Image, Labels: c.Labels}, true
+	found := policyContainer(c)
+	if _, known := d.recent[id]; !known && len(d.recent) >= recentMax {
+		clear(d.recent) // whoever still counts is asked about again
+	}
+	d.recent[id] = remembered{found, time.Now()}
+	return found, true
+}
+
+func policyContainer(c engine.Container) policy.Container {
+	return policy.Container{ID: c.ID, Name: c.Name, Image: c.Image, Labels: c.Labels}
 }

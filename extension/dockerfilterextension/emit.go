@@ -29,6 +29,10 @@ func (x *exchange) abort() { panic(http.ErrAbortHandler) }
 
 // finish counts the request and tells of it.
 func (x *exchange) finish() {
+	x.out.renew()
+	if x.out.status == 0 && x.reason == "" {
+		x.decision, x.reason = failed, "internal"
+	}
 	if x.decision == allowed && (len(x.stats.Redacted) > 0 || x.stats.Hidden > 0) {
 		x.decision = filtered
 	}
@@ -48,7 +52,8 @@ func (x *exchange) isAudited() bool {
 	case policy.AuditAll:
 		return true
 	case policy.AuditDenied:
-		return x.decision == denied || x.decision == wouldDeny
+		// Who asks too much must not fill the log with it; the metrics count it.
+		return (x.decision == denied || x.decision == wouldDeny) && x.reason != policy.ReasonRate && x.reason != "connections"
 	}
 	return false
 }

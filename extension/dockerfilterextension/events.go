@@ -15,6 +15,10 @@ import (
 // they ask for the past or for a choice that only the engine can make.
 func (x *exchange) events() {
 	view := project.View{Kind: project.Event, Rules: x.rules[x.client.Grant], Visible: x.client.Visible()}
+	if view.Visible != nil {
+		// Whose volume it is, an event does not say.
+		view.Volume = func(string) bool { return false }
+	}
 	choice, ok := choiceOf(&x.request.Query)
 	if !ok {
 		x.ownEvents(view)
@@ -83,7 +87,8 @@ func (c choice) wants(event []byte) bool {
 		return false
 	}
 	short, _, _ := strings.Cut(e.Action, ":")
-	return c.actions == nil || slices.Contains(c.actions, e.Action) || slices.Contains(c.actions, short)
+	return c.actions == nil || slices.Contains(c.actions, short) ||
+		short == "health_status" && slices.Contains(c.actions, e.Action)
 }
 
 // eventReader reads the events of a subscription, one in each line.

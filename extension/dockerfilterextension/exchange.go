@@ -43,15 +43,23 @@ func (f *filter) handle(w http.ResponseWriter, r *http.Request) {
 		client: c.settle(f.policy), began: time.Now(), decision: allowed,
 	}
 	defer x.finish()
-	if req.Close {
+	if req.Close || c.surplus {
 		w.Header().Set("Connection", "close")
 	}
 	x.serve(refusal)
 }
 
-// serve goes through the checks in their order: form, client, operation,
-// parameters, visibility, quota.
+// serve goes through the checks in their order: quota, form, client, operation,
+// parameters, visibility. The quota comes first, because what is refused costs
+// something, too.
 func (x *exchange) serve(refusal *request.Refusal) {
+	if x.conn.surplus {
+		x.deny(http.StatusTooManyRequests, "connections", "too many connections")
+		return
+	}
+	if !x.permit(x.client.Request()) {
+		return
+	}
 	if refusal != nil && refusal.Early {
 		x.deny(refusal.Status, string(refusal.Reason), refusal.Message)
 		return
@@ -71,9 +79,7 @@ func (x *exchange) serve(refusal *request.Refusal) {
 		x.fail(err)
 		return
 	}
-	if x.permit(x.client.Request()) {
-		x.answer(ref)
-	}
+	x.answer(ref)
 }
 
 // permit notes what the policy says, and answers if that is no.
@@ -93,6 +99,9 @@ func (x *exchange) permit(d policy.Decision) bool {
 	return false
 }
 
+// sees is asked while the catalog is being looked through.
+func (x *exchange) sees(c engine.Container) bool { return x.client.Sees(policyContainer(c)) }
+
 func (x *exchange) deny(status int, reason, message string) {
 	x.decision, x.reason = denied, reason
 	x.out.message(status, message)
@@ -106,8 +115,11 @@ func (x *exchange) resolve() (string, error) {
 	if visible == nil || !isAboutContainer(x.request.Operation) {
 		return ref, nil
 	}
-	c, err := x.engine.Catalog().Resolve(x.ctx, ref, func(c engine.Container) bool { return visible.Container(c.ID) })
+	c, err := x.engine.Catalog().Resolve(x.ctx, ref, x.sees)
 	if err != nil {
+		if c, err := x.engine.Catalog().Resolve(x.ctx, ref, nil); err == nil {
+			x.decision, x.reason, x.target = denied, "hidden", c.ID
+		}
 		return "", err
 	}
 	x.target = c.ID
@@ -121,7 +133,7 @@ func (x *exchange) fail(err error) {
 	switch {
 	case x.ctx.Err() != nil:
 		x.decision, x.reason = failed, "client_gone"
-		return
+		x.abort() // net/http would make an empty answer of it
 	case errors.As(err, &busy):
 		x.out.Header().Set("Retry-After", strconv.Itoa(int(busy.RetryAfter.Seconds())))
 		x.deny(http.StatusTooManyRequests, "busy", "the Docker engine is busy, try again")
@@ -130,7 +142,9 @@ func (x *exchange) fail(err error) {
 		x.out.message(http.StatusNotFound, notFound(x.request))
 		return
 	case errors.As(err, &status):
-		x.reason = "engine_status"
+		if x.reason == "" {
+			x.reason = "engine_status"
+		}
 		x.out.message(status.Status, x.engineMessage(status))
 		return
 	}

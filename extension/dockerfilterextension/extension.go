@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	stdlog "log"
 	"net"
 	"net/http"
 	"os"
@@ -49,6 +50,8 @@ type filter struct {
 	server     *http.Server
 	release    func() // of the catalog
 	serving    sync.WaitGroup
+	// connections are those of clients.
+	connections *connections
 }
 
 func newFilter(cfg *Config, set extension.Settings) (*filter, error) {
@@ -56,7 +59,7 @@ func newFilter(cfg *Config, set extension.Settings) (*filter, error) {
 	if err != nil {
 		return nil, fmt.Errorf("endpoint: %w", err)
 	}
-	return &filter{cfg: cfg, set: set, log: set.Logger, path: path, release: func() {}}, nil
+	return &filter{cfg: cfg, set: set, log: set.Logger, path: path, release: func() {}, connections: newConnections()}, nil
 }
 
 // Start opens the socket. An engine that does not answer is no error: its
@@ -72,7 +75,7 @@ func (f *filter) Start(ctx context.Context, host component.Host) error {
 	if f.engine, err = engine.New(o); err != nil {
 		return err
 	}
-	if f.policy, err = policy.New(f.cfg.Config, policy.Options{Catalog: directory{f.engine.Catalog()}}); err != nil {
+	if f.policy, err = policy.New(f.cfg.Config, policy.Options{Catalog: newDirectory(f.engine.Catalog())}); err != nil {
 		return f.abandon(err)
 	}
 	if f.rules, err = compileRules(f.policy); err != nil {
@@ -105,10 +108,11 @@ func (f *filter) serve(listener *net.UnixListener, host component.Host) {
 		ReadHeaderTimeout: headWithin,
 		IdleTimeout:       idleFor,
 		ConnContext:       f.connected,
-		ErrorLog:          zap.NewStdLog(f.log.WithOptions(zap.IncreaseLevel(zap.ErrorLevel))),
+		ConnState:         f.connections.changed,
+		ErrorLog:          stdLog(f.log),
 	}
 	f.serving.Go(func() {
-		err := f.server.Serve(gated{listener})
+		err := f.server.Serve(gated{listener, f.connections})
 		if !errors.Is(err, http.ErrServerClosed) {
 			f.log.Error("docker_filter no longer listens", zap.Error(err))
 			componentstatus.ReportStatus(host, componentstatus.NewPermanentErrorEvent(err))
@@ -130,30 +134,44 @@ func (f *filter) Shutdown(ctx context.Context) error {
 	if f.server == nil {
 		return nil
 	}
-	ours := f.inode != 0 && socketInode(f.path) == f.inode
+	var err error
+	if f.inode != 0 && socketInode(f.path) == f.inode {
+		err = os.Remove(f.path) // first: it is still surely ours
+	}
 	ctx, cancel := context.WithTimeout(ctx, closeWithin)
 	defer cancel()
 	f.release()
 	f.engine.Close() // ends the streams, which Shutdown would wait for
-	err := f.server.Shutdown(ctx)
-	if errors.Is(err, context.DeadlineExceeded) {
-		err = f.server.Close()
+	if f.server.Shutdown(ctx) != nil {
+		err = errors.Join(err, f.server.Close())
 	}
 	f.serving.Wait()
-	if ours {
-		err = errors.Join(err, os.Remove(f.path))
-	}
 	f.telemetry.Shutdown()
 	f.server = nil
 	return err
 }
 
+// stdLog is for what net/http has to say, such as a panic of a handler.
+func stdLog(log *zap.Logger) *stdlog.Logger {
+	std, err := zap.NewStdLogAt(log, zap.WarnLevel)
+	if err != nil {
+		return zap.NewStdLog(log) // warn is a level
+	}
+	return std
+}
+
 // gated puts a gate in front of each connection.
-type gated struct{ *net.UnixListener }
+type gated struct {
+	*net.UnixListener
+	connections *connections
+}
 
 // Accept implements net.Listener.
 func (l gated) Accept() (net.Conn, error) {
 	conn, err := l.AcceptUnix()
+	for ; err == nil && !l.connections.admit(); conn, err = l.AcceptUnix() {
+		_ = conn.Close() // nobody has said anything yet
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -2,6 +2,10 @@ package dockerfilterextension
 
 import (
 	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -11,6 +15,7 @@ import (
 	"go.opentelemetry.io/otel/sdk/metric/metricdata"
 
 	"github.com/tallymanhq/tallyman/extension/dockerfilterextension/internal/policy"
+	"github.com/tallymanhq/tallyman/extension/dockerfilterextension/internal/vectors"
 	"github.com/tallymanhq/tallyman/internal/testkit"
 )
 
@@ -79,6 +84,58 @@ func TestQuota(t *testing.T) {
 		codes = append(codes, status)
 	}
 	require.Equal(t, []int{200, 200, 429}, codes)
+}
+
+// A client that goes while its answer is awaited gets none: above all no empty
+// one that looks whole.
+func TestHalfClose(t *testing.T) {
+	e := newFakeEngine(t)
+	r := start(t, e.upstream, nil)
+	conn := r.raw()
+	_, err := io.WriteString(conn, vectors.PlainHead("GET", "/containers/json"))
+	require.NoError(t, err)
+	require.NoError(t, conn.(*net.UnixConn).CloseWrite())
+	answer, err := io.ReadAll(conn)
+	require.NoError(t, err)
+	if len(answer) > 0 { // it was there in time
+		require.Contains(t, string(answer), visibleID)
+	}
+}
+
+// What the engine would compare with what answers leave out is no filter here.
+func TestFiltersThatProbe(t *testing.T) {
+	e := newFakeEngine(t)
+	r := start(t, e.upstream, nil)
+	for path, want := range map[string]int{
+		`/events?since=1&until=2&filters={"event":["health_status","exec_create: mysql -p"]}`: 400,
+		`/events?since=1&until=2&filters={"event":["exec_create"]}`:                           200,
+		`/events?since=1&until=2&filters={"event":["health_status: healthy"]}`:                200,
+		`/containers/json?filters={"volume":["/srv/secret"]}`:                                 400,
+		`/containers/json?filters={"volume":["data"]}`:                                        200,
+	} {
+		path, query, _ := strings.Cut(path, "filters=")
+		status, body := r.get(path + "filters=" + url.QueryEscape(query))
+		require.Equal(t, want, status, "%s%s: %s", path, query, body)
+	}
+}
+
+// One client's connections are bounded, and so are all together.
+func TestConnectionsAreBounded(t *testing.T) {
+	c := newConnections()
+	var open []net.Conn
+	for i := range maxConnections {
+		require.True(t, c.admit())
+		a, b := net.Pipe()
+		defer b.Close()
+		open = append(open, a)
+		require.Equal(t, i < maxOfClient, c.add(a, "one"), i)
+	}
+	require.False(t, c.admit())
+	for _, conn := range open {
+		c.changed(conn, http.StateActive)
+		c.changed(conn, http.StateClosed)
+	}
+	require.Equal(t, newConnections(), c)
 }
 
 func TestMetrics(t *testing.T) {

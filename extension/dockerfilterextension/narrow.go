@@ -29,7 +29,7 @@ func (x *exchange) narrow() (view project.View, empty bool) {
 		used, err := x.volumesOf(visible)
 		view.Volume = func(name string) bool { return err == nil && used[name] }
 	case request.Info:
-		view.Counters = func() project.Counters { return x.count(visible) }
+		view.Counters = x.count
 	}
 	return view, false
 }
@@ -40,7 +40,7 @@ func (x *exchange) narrowList(view project.View) (_ project.View, empty bool) {
 	q := &x.request.Query
 	for _, name := range []string{"before", "since"} {
 		for i, ref := range q.Filters[name] {
-			c, err := x.engine.Catalog().Resolve(x.ctx, ref, func(c engine.Container) bool { return view.Visible.Container(c.ID) })
+			c, err := x.engine.Catalog().Resolve(x.ctx, ref, x.sees)
 			if err != nil {
 				return view, true
 			}
@@ -50,9 +50,9 @@ func (x *exchange) narrowList(view project.View) (_ project.View, empty bool) {
 	if text, ok := q.Value("limit"); ok {
 		if n, err := strconv.Atoi(text); err == nil && n > 0 {
 			view.Visible = &firstOf{Visible: view.Visible, left: n}
+			q.SetBool("all", true) // as the engine takes a limit to mean
 		}
 		q.Drop("limit")
-		q.SetBool("all", true) // as the engine takes a limit to mean
 	}
 	return view, false
 }
@@ -73,13 +73,13 @@ func (f *firstOf) Container(id string) bool {
 }
 
 // count gives the counters of /info for the containers that are visible.
-func (x *exchange) count(visible project.Visible) (n project.Counters) {
+func (x *exchange) count() (n project.Counters) {
 	all, err := x.engine.Catalog().All(x.ctx)
 	if err != nil {
 		return project.Counters{}
 	}
 	for _, c := range all {
-		if !visible.Container(c.ID) {
+		if !x.sees(c) {
 			continue
 		}
 		n.Containers++

@@ -26,7 +26,7 @@ func newOutput(w http.ResponseWriter) *output {
 
 // Write implements io.Writer. The client gets its time anew with each call.
 func (o *output) Write(p []byte) (int, error) {
-	_ = o.control.SetWriteDeadline(time.Now().Add(writeWithin)) // an error is one of Write, too
+	o.renew()
 	if o.status == 0 {
 		o.status = http.StatusOK
 	}
@@ -36,12 +36,19 @@ func (o *output) Write(p []byte) (int, error) {
 	return n, err
 }
 
+// renew gives the client its time anew: for each write, and for the end of an
+// answer that was quiet before.
+func (o *output) renew() {
+	_ = o.control.SetWriteDeadline(time.Now().Add(writeWithin)) // an error is one of Write, too
+}
+
 // FlushError sends what is buffered.
 func (o *output) FlushError() error { return o.control.Flush() }
 
 // begin sends the head of a stream, whose first line may be long in coming.
 func (o *output) begin() {
 	o.status, o.begun = http.StatusOK, true
+	o.renew()
 	o.WriteHeader(http.StatusOK)
 	_ = o.FlushError() // an error is one of Write, too
 }
@@ -56,7 +63,7 @@ func (o *output) message(status int, text string) {
 	}
 	o.Header().Set("Content-Type", "application/json")
 	o.status, o.begun = status, true
-	_ = o.control.SetWriteDeadline(time.Now().Add(writeWithin))
+	o.renew()
 	o.WriteHeader(status)
 	n, _ := o.ResponseWriter.Write(append(body, '\n')) // who has gone needs no error
 	o.bytes += int64(n)

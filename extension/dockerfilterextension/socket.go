@@ -55,7 +55,7 @@ func listen(ctx context.Context, path string, access SocketConfig) (*net.UnixLis
 	}
 	listener.SetUnlinkOnClose(false) // not by the name it was made with
 	if err = access.apply(made); err == nil {
-		err = os.Rename(made, path)
+		err = os.Link(made, path) // which fails if somebody was faster
 	}
 	if err != nil {
 		_ = listener.Close()
@@ -144,12 +144,12 @@ func parseMode(text string) (os.FileMode, error) {
 	return os.FileMode(mode), nil
 }
 
-// socketInode identifies a socket file, so that one that somebody else has put in
+// socketInode identifies a socket file by inode and time, so that one that somebody else has put in
 // its place is left alone; 0 if there is none.
 func socketInode(path string) uint64 {
 	var st unix.Stat_t
 	if unix.Lstat(path, &st) != nil || st.Mode&unix.S_IFMT != unix.S_IFSOCK {
 		return 0
 	}
-	return st.Ino
+	return st.Ino ^ uint64(st.Ctim.Nano()) // inode numbers are used again
 }

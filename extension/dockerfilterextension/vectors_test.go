@@ -140,7 +140,7 @@ func (e *fakeEngine) answer(conn net.Conn, target string) (goOn bool) {
 		return false
 	}
 	if path == "/events" || strings.HasSuffix(path, "/stats") {
-		e.stream(conn, path)
+		e.stream(conn, path, strings.Contains(target, "until="))
 		return false
 	}
 	contentType, body := "application/json", bodyOf(path)
@@ -157,7 +157,7 @@ func (e *fakeEngine) answer(conn net.Conn, target string) (goOn bool) {
 }
 
 // stream sends one object and then waits for the other side to go.
-func (e *fakeEngine) stream(conn net.Conn, path string) {
+func (e *fakeEngine) stream(conn net.Conn, path string, ends bool) {
 	e.mu.Lock()
 	e.open++
 	e.mu.Unlock()
@@ -166,12 +166,18 @@ func (e *fakeEngine) stream(conn net.Conn, path string) {
 		defer e.mu.Unlock()
 		e.open--
 	}()
-	object := fmt.Sprintf(`{"Type":"container","Action":"start","scope":"local","time":1795202043,"timeNano":1795202043123456789,"Actor":{"ID":%q,"Attributes":{"name":"web"}}}`, visibleID)
+	event := func(kind, id string) string {
+		return fmt.Sprintf(`{"Type":%q,"Action":"create","scope":"local","time":1795202043,"timeNano":1795202043123456789,"Actor":{"ID":%q,"Attributes":{"name":"web"}}}`, kind, id)
+	}
+	object := event("container", visibleID) + "\n" + event("container", hiddenID) + "\n" + event("volume", "secret-volume")
 	if path != "/events" {
 		object = fmt.Sprintf(`{"id":%q,"read":"2026-11-21T00:00:00Z","pids_stats":{"current":1}}`, visibleID)
 	}
 	_, err := fmt.Fprintf(conn, "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%s\n\r\n", len(object)+1, object)
-	if err == nil {
+	if err == nil && ends {
+		_, err = io.WriteString(conn, "0\r\n\r\n")
+	}
+	if err == nil && !ends {
 		_, _ = io.Copy(io.Discard, conn)
 	}
 }
@@ -359,9 +365,17 @@ func TestHiddenContainers(t *testing.T) {
 			require.NotContains(t, body, c.hasNot, c.path)
 		}
 	}
+	_, events := r.getAs("/v1.41/events?since=1&until=2", nil)
+	require.Contains(t, events, visibleID)
+	require.NotContains(t, events, hiddenID)
+	require.NotContains(t, events, "secret-volume")
 	// A102: somebody no rule is for.
 	status, body := r.getAs("/v1.41/containers/json", plainUser())
 	require.Equal(t, 403, status, body)
 	require.Contains(t, body, `{"message":`)
-	require.Equal(t, 1, r.logs.FilterMessage("docker.api.access").Len(), "the one that was refused")
+	reasons := map[string]int{}
+	for _, entry := range r.logs.FilterMessage("docker.api.access").All() {
+		reasons[entry.ContextMap()["reason"].(string)]++
+	}
+	require.Equal(t, map[string]int{"client": 1, "hidden": 3}, reasons)
 }

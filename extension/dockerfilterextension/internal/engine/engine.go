@@ -126,6 +126,10 @@ type Request struct {
 	// Stream says that the answer may last: it does not count against the
 	// concurrency and has no time-out after its head.
 	Stream bool
+	// Lasts says that the engine takes its time without working, as for one
+	// sample of stats: it does not count against the concurrency either, but has
+	// the time-out.
+	Lasts bool
 	// UserAgent replaces ours unless it is empty. Text that a header cannot
 	// hold is ErrRequest.
 	UserAgent string
@@ -149,7 +153,7 @@ func (e *Engine) Do(ctx context.Context, r Request) (*Response, error) {
 // do calls begin when the request has its turn, just before it goes out.
 func (e *Engine) do(ctx context.Context, r Request, begin func()) (*Response, error) {
 	acquire, release := e.limiter.acquire, e.limiter.release
-	if r.Stream {
+	if r.Stream || r.Lasts {
 		acquire = func(context.Context) error { return e.limiter.acquireStream() }
 		release = e.limiter.releaseStream
 	}

@@ -102,7 +102,7 @@ const (
 func DefaultConfig() Config {
 	return Config{
 		Mode:   ModeEnforce,
-		Limits: LimitsConfig{RPS: 50, Burst: 100, Streams: 64, UpstreamConcurrency: 16},
+		Limits: LimitsConfig{RPS: 50, Burst: 100, Streams: 256, UpstreamConcurrency: 16},
 		Audit:  AuditConfig{Logs: AuditDenied},
 	}
 }

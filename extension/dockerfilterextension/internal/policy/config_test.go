@@ -67,7 +67,7 @@ func TestDefaultConfig(t *testing.T) {
 	require.NoError(t, cfg.Validate())
 	require.Equal(t, Config{
 		Mode:   "enforce",
-		Limits: LimitsConfig{RPS: 50, Burst: 100, Streams: 64, UpstreamConcurrency: 16},
+		Limits: LimitsConfig{RPS: 50, Burst: 100, Streams: 256, UpstreamConcurrency: 16},
 		Audit:  AuditConfig{Logs: "denied"},
 	}, cfg)
 }

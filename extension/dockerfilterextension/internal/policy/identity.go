@@ -66,10 +66,10 @@ type Identity struct {
 	Reason string
 }
 
-// key is what quotas go by: all processes of a container together, all
+// Key is what quotas go by: all processes of a container together, all
 // processes of the host with one uid, and all the unknown: root in a container
 // has every uid, and would have a new bucket for each.
-func (id Identity) key() string {
+func (id Identity) Key() string {
 	switch id.Kind {
 	case KindContainer:
 		return "container/" + id.ContainerID

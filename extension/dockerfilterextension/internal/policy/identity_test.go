@@ -163,7 +163,7 @@ func TestKindAndKey(t *testing.T) {
 	f := func(id Identity, kind, key string) {
 		t.Helper()
 		require.Equal(t, kind, id.Kind.String())
-		require.Equal(t, key, id.key())
+		require.Equal(t, key, id.Key())
 	}
 	f(Identity{UID: 5}, "unknown", "unknown")
 	f(Identity{Kind: KindHost, UID: 5}, "host", "host/5")

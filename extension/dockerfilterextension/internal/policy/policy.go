@@ -49,9 +49,11 @@ type Policy struct {
 	catalog    Catalog
 	quotas     *quotas
 
-	rules    []rule
-	fallback *Grant
-	agent    *Grant
+	rules []rule
+	// aboutContainers: there is a rule that needs to know the client's.
+	aboutContainers bool
+	fallback        *Grant
+	agent           *Grant
 }
 
 type rule struct {
@@ -79,6 +81,7 @@ func New(cfg Config, o Options) (*Policy, error) {
 	}
 	for i, c := range cfg.Clients {
 		p.rules = append(p.rules, rule{match: c.Match, grant: newGrant(i, c)})
+		p.aboutContainers = p.aboutContainers || c.Match.ofContainer()
 	}
 	return p, nil
 }
@@ -142,6 +145,8 @@ func (p *Policy) Client(id Identity) *Client {
 			break
 		}
 	}
+	// What is for everybody else may be more than the rule of this container.
+	c.undecided = !c.settled && p.aboutContainers
 	return c
 }
 
@@ -157,6 +162,8 @@ type Client struct {
 
 	policy  *Policy
 	settled bool
+	// undecided: a rule may be for it, but its container is not known.
+	undecided bool
 }
 
 // Settled is false while the client's container is not in the catalog: it may
@@ -183,6 +190,7 @@ type Decision struct {
 // Reasons of a [Decision].
 const (
 	ReasonClient     = "client"      // the client may do nothing at all
+	ReasonUndecided  = "undecided"   // the engine does not know the client's container
 	ReasonNotAllowed = "not_allowed" // not this operation
 	ReasonCost       = "cost"        // not with sizes
 	ReasonRate       = "rate"        // too many requests
@@ -192,6 +200,12 @@ const (
 // Admit tells whether the client may do anything at all. By the order of
 // checks it comes before the table of operations.
 func (c *Client) Admit() Decision {
+	if c.undecided {
+		return c.refuse(Decision{
+			Status: http.StatusBadGateway, Reason: ReasonUndecided,
+			Message: "the Docker engine does not say which container this client is",
+		})
+	}
 	if len(c.Grant.operations) > 0 {
 		return Decision{Allow: true}
 	}

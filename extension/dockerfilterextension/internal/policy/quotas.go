@@ -25,7 +25,7 @@ func (c *Client) Request() Decision {
 	if c.Identity.Kind == KindAgent {
 		return Decision{Allow: true}
 	}
-	wait, ok := c.policy.quotas.request(c.Identity.key())
+	wait, ok := c.policy.quotas.request(c.Identity.Key())
 	if ok {
 		return Decision{Allow: true}
 	}
@@ -41,7 +41,7 @@ func (c *Client) OpenStream() (Decision, func()) {
 	if c.Identity.Kind == KindAgent {
 		return Decision{Allow: true}, func() {}
 	}
-	release, ok := c.policy.quotas.stream(c.Identity.key(), c.policy.observe)
+	release, ok := c.policy.quotas.stream(c.Identity.Key(), c.policy.observe)
 	if ok {
 		return Decision{Allow: true}, release
 	}

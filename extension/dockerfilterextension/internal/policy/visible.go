@@ -40,6 +40,21 @@ func (c *Client) limit() Visible {
 	return labelled{catalog: c.policy.catalog, name: name, value: value, anyValue: !hasValue}
 }
 
+// Sees is [Visible] for who has the container at hand. It asks nobody, so that it
+// can be called while the catalog is being looked through.
+func (c *Client) Sees(k Container) bool {
+	if c.policy.observe {
+		return true
+	}
+	switch limit := c.limit().(type) {
+	case nil:
+		return true
+	case labelled:
+		return limit.shows(k)
+	}
+	return false
+}
+
 // labelled shows the containers with a label. An engine never changes the
 // labels of a container.
 type labelled struct {
@@ -51,9 +66,10 @@ type labelled struct {
 // Container implements [Visible].
 func (l labelled) Container(id string) bool {
 	c, ok := l.catalog.Get(id)
-	if !ok {
-		return false
-	}
+	return ok && l.shows(c)
+}
+
+func (l labelled) shows(c Container) bool {
 	value, ok := c.Labels[l.name]
 	return ok && (l.anyValue || value == l.value)
 }

@@ -43,6 +43,34 @@ type unknownFilter string
 
 func (name unknownFilter) Error() string { return "no filter " + quote(string(name)) + " here" }
 
+// unfitFilter is the error for a value that tells of what is not shown.
+type unfitFilter string
+
+func (name unfitFilter) Error() string { return "no such value of filter " + string(name) + " here" }
+
+// mayFilter refuses values by which the engine could be asked for what answers
+// leave out. With some actions it compares only the beginning, and an exec's has
+// its command line in it (daemon/events/filter.go of moby); a volume may be given
+// by its directory on the host.
+func mayFilter(name, value string) bool {
+	switch name {
+	case "event":
+		short, health, isHealth := strings.Cut(value, ": ")
+		if isHealth && (short != "health_status" || !isAction(health)) {
+			return false
+		}
+		return isAction(short)
+	case "volume":
+		return !strings.Contains(value, "/")
+	}
+	return true
+}
+
+// isAction is true for the words that actions are made of.
+func isAction(text string) bool {
+	return text != "" && !strings.ContainsFunc(text, func(c rune) bool { return (c < 'a' || c > 'z') && c != '_' && c != '-' })
+}
+
 // object reads the whole text.
 func (p *filterParser) object() error {
 	if err := p.expect('{'); err != nil {
@@ -59,6 +87,9 @@ func (p *filterParser) object() error {
 		}
 		if !slices.Contains(p.known, name) {
 			return unknownFilter(name)
+		}
+		if slices.ContainsFunc(values, func(v string) bool { return !mayFilter(name, v) }) {
+			return unfitFilter(name)
 		}
 		p.add(name, values)
 	}
