@@ -1,14 +1,19 @@
 package dockerfilterextension
 
 import (
+	"bufio"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/url"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"go.opentelemetry.io/collector/component/componenttest"
@@ -50,6 +55,96 @@ func TestEngineRestart(t *testing.T) {
 		})
 		away()
 	}
+}
+
+// Under load, too: every answer is either there or an error, and none is of an
+// engine that has been gone for long.
+func TestEngineRestartUnderLoad(t *testing.T) {
+	const engines, oldest = 5, 2 * time.Second
+	path := filepath.Join(t.TempDir(), "engine.sock")
+	r := start(t, "unix://"+path, func(c *Config) { c.Limits.RPS, c.Limits.Burst = 1e6, 1e6 })
+	var closed [engines + 1]atomic.Pointer[time.Time]
+	var newest, bad atomic.Int64
+	done := make(chan struct{})
+	load := func() {
+		begin := time.Now()
+		status, body := r.get("/info")
+		_, rest, _ := strings.Cut(body, "host-")
+		gen, err := strconv.Atoi(strings.TrimRight(rest, "\"}\n"))
+		switch {
+		case status == 502:
+			bad.Add(1)
+		case status != 200 || err != nil:
+			t.Errorf("%d: %s", status, body)
+		default:
+			newest.Store(max(newest.Load(), int64(gen)))
+			if at := closed[gen].Load(); at != nil && begin.Sub(*at) > oldest {
+				t.Errorf("answer of an engine that went %v before", begin.Sub(*at))
+			}
+		}
+	}
+	var clients sync.WaitGroup
+	for range 8 {
+		clients.Go(func() {
+			for {
+				select {
+				case <-done:
+					return
+				default:
+					load()
+				}
+			}
+		})
+	}
+	for gen := 1; gen <= engines; gen++ {
+		e := newFakeEngineAt(t, path)
+		e.setGeneration(gen)
+		r.eventually(func() error {
+			if newest.Load() < int64(gen) {
+				return errNotYet
+			}
+			return nil
+		})
+		e.close()
+		now, before := time.Now(), bad.Load()
+		closed[gen].Store(&now)
+		r.eventually(func() error {
+			if bad.Load() < before+20 {
+				return errNotYet
+			}
+			return nil
+		})
+	}
+	close(done)
+	clients.Wait()
+}
+
+// A client that does not read its events loses its stream, with a line that says
+// so, and harms nobody.
+func TestSlowClient(t *testing.T) {
+	e := newFakeEngine(t)
+	e.flood = 4000 // of 4 KiB: more than the ring and all buffers hold
+	r := start(t, e.upstream, nil)
+	conn := r.raw()
+	_, err := io.WriteString(conn, vectors.PlainHead("GET", "/events"))
+	require.NoError(t, err)
+	r.eventually(func() error {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		if !e.poured {
+			return errNotYet
+		}
+		return nil
+	})
+	status, _ := r.get("/version")
+	require.Equal(t, 200, status)
+	response, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	require.NoError(t, err)
+	body, err := io.ReadAll(response.Body)
+	require.NoError(t, err)
+	lines := strings.Split(strings.TrimSpace(string(body)), "\n")
+	require.Less(t, len(lines), 4000)
+	require.Contains(t, lines[len(lines)-1], "events were lost")
 }
 
 // Mode observe refuses nothing that is known, and says what it would refuse.

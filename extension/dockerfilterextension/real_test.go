@@ -7,9 +7,12 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"os"
 	"os/exec"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/client"
@@ -23,13 +26,17 @@ import (
 // planted is what must never be seen, wherever it was put.
 const planted = "pl4nted-S3cret-0d1f"
 
+// mark is the value of a label by which this test process' containers are told
+// from those of others on the same engine.
+func mark() string { return "by-" + strconv.Itoa(os.Getpid()) }
+
 // withSecrets is a container that has one in every place where people put them.
 func withSecrets(t *testing.T, e *testkit.Engine) *testkit.Container {
 	t.Helper()
 	c := e.RunContainer(t, testkit.ContainerSpec{
 		Name: "secrets", NetworkMode: "bridge",
 		Env:    []string{"DB_PASSWORD=" + planted, "OTEL_RESOURCE_ATTRIBUTES=team=a,token=" + planted},
-		Labels: map[string]string{"seen": "yes", "my.token": planted, "db.url": "postgres://u:" + planted + "@db/x"},
+		Labels: map[string]string{"seen": mark(), "my.token": planted, "db.url": "postgres://u:" + planted + "@db/x"},
 		Cmd:    []string{"sh", "-c", "sleep 1000 # " + planted},
 		Adjust: func(c *container.Config, h *container.HostConfig) {
 			c.Healthcheck = &container.HealthConfig{Test: []string{"CMD-SHELL", "echo " + planted}}
@@ -133,7 +140,13 @@ func TestAgainstEngine(t *testing.T) {
 		})
 		answered := 0
 		for _, row := range vectors.Rows(t, "docker-endpoints.tsv") {
-			if row[1] != http.MethodGet || strings.HasSuffix(row[2], "/events") || strings.Contains(row[2], "/logs") {
+			if row[1] != http.MethodGet || strings.Contains(row[2], "/logs") {
+				continue
+			}
+			if strings.HasSuffix(row[2], "/events") {
+				_, body := r.getAs(row[2]+"?since=1&until="+strconv.FormatInt(time.Now().Unix(), 10), nil)
+				require.NotContains(t, body, planted, profile)
+				require.Equal(t, profile != "cadvisor", strings.Contains(body, c.ID), profile)
 				continue
 			}
 			path := strings.NewReplacer(
@@ -180,7 +193,7 @@ func TestContainersAsClients(t *testing.T) {
 			{Match: policy.MatchConfig{HostUID: []int64{0}}, Profile: "monitoring"},
 			{
 				Match:   policy.MatchConfig{ContainerLabel: map[string]string{"reads.docker": "yes"}},
-				Profile: "monitoring", Visible: policy.VisibleConfig{Label: "seen=yes"},
+				Profile: "monitoring", Visible: policy.VisibleConfig{Label: "seen=" + mark()},
 			},
 		}
 	})

@@ -40,6 +40,9 @@ type fakeEngine struct {
 	conns    map[net.Conn]struct{}
 	wrong    []string
 	open     int // streams
+	flood    int // events to send at once
+	poured   bool
+	gen      int // of the engine, as /info says it
 	override map[string]string
 }
 
@@ -144,6 +147,11 @@ func (e *fakeEngine) answer(conn net.Conn, target string) (goOn bool) {
 		return false
 	}
 	contentType, body := "application/json", bodyOf(path)
+	if path == "/info" {
+		e.mu.Lock()
+		body = strings.Replace(body, `"Name":"host"`, fmt.Sprintf(`"Name":"host-%d"`, e.gen), 1)
+		e.mu.Unlock()
+	}
 	if path == "/_ping" {
 		contentType = "text/plain; charset=utf-8"
 	}
@@ -169,6 +177,10 @@ func (e *fakeEngine) stream(conn net.Conn, path string, ends bool) {
 	event := func(kind, id string) string {
 		return fmt.Sprintf(`{"Type":%q,"Action":"create","scope":"local","time":1795202043,"timeNano":1795202043123456789,"Actor":{"ID":%q,"Attributes":{"name":"web"}}}`, kind, id)
 	}
+	if path == "/events" && e.flood > 0 {
+		e.pour(conn, event("container", visibleID))
+		return
+	}
 	object := event("container", visibleID) + "\n" + event("container", hiddenID) + "\n" + event("volume", "secret-volume")
 	if path != "/events" {
 		object = fmt.Sprintf(`{"id":%q,"read":"2026-11-21T00:00:00Z","pids_stats":{"current":1}}`, visibleID)
@@ -180,6 +192,25 @@ func (e *fakeEngine) stream(conn net.Conn, path string, ends bool) {
 	if err == nil && !ends {
 		_, _ = io.Copy(io.Discard, conn)
 	}
+}
+
+func (e *fakeEngine) setGeneration(n int) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.gen = n
+}
+
+// pour sends more events than a client is waited for.
+func (e *fakeEngine) pour(conn net.Conn, event string) {
+	line := event + strings.Repeat(" ", 4<<10) + "\n"
+	_, err := io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n")
+	for i := 0; err == nil && i < e.flood; i++ {
+		_, err = fmt.Fprintf(conn, "%x\r\n%s\r\n", len(line), line)
+	}
+	e.mu.Lock()
+	e.poured = true
+	e.mu.Unlock()
+	_, _ = io.Copy(io.Discard, conn)
 }
 
 func (e *fakeEngine) streams() int {
@@ -218,7 +249,8 @@ func bodyOf(path string) string {
 	case strings.HasPrefix(path, "/images/"):
 		return `{"Id":"sha256:` + strings.Repeat("a", 64) + `","RepoTags":["bb:latest"],"Created":"2026-11-21T00:00:00Z","Architecture":"amd64","Os":"linux","Size":1}`
 	case strings.HasPrefix(path, "/networks/"):
-		return `{"Id":"` + strings.Repeat("c", 64) + `","Name":"bridge","Driver":"bridge","Scope":"local"}`
+		return fmt.Sprintf(`{"Id":"%s","Name":"bridge","Driver":"bridge","Scope":"local","Containers":{%q:{"Name":"web","IPv4Address":"172.17.0.2/16"},%q:{"Name":"hidden","IPv4Address":"172.17.0.3/16"}}}`,
+			strings.Repeat("c", 64), visibleID, hiddenID)
 	}
 	return ""
 }
@@ -353,7 +385,7 @@ func TestHiddenContainers(t *testing.T) {
 		{"/v1.41/containers/json", 200, visibleID, hiddenID},                                                       //
 		{"/v1.41/containers/json?filters=%7B%22before%22%3A%5B%22hidden%22%5D%7D", 200, "[]", hiddenID},            // A080
 		{"/v1.41/containers/json?limit=1", 200, visibleID, hiddenID},                                               //
-		{"/v1.41/networks/bridge", 200, "bridge", hiddenID},                                                        // A092
+		{"/v1.41/networks/bridge", 200, visibleID, hiddenID},                                                       // A092
 		{"/v1.41/volumes", 200, `"Volumes":[]`, "web"},                                                             // nobody visible uses it
 		{"/v1.41/info", 200, `"Containers":1`, hiddenID},                                                           //
 		{"/v1.41/containers/" + hiddenID + "/stats?stream=0", 404, "No such container: " + hiddenID, "pids_stats"}, //
