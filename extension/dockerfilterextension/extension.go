@@ -65,6 +65,14 @@ func newFilter(cfg *Config, set extension.Settings) (*filter, error) {
 // Start opens the socket. An engine that does not answer is no error: its
 // clients are told until it does.
 func (f *filter) Start(ctx context.Context, host component.Host) error {
+	if err := f.start(ctx, host); err != nil {
+		// The Collector's last words do not say which extension it was.
+		return fmt.Errorf("%s: %w", f.set.ID, err)
+	}
+	return nil
+}
+
+func (f *filter) start(ctx context.Context, host component.Host) error {
 	var err error
 	if f.telemetry, err = metadata.NewTelemetryBuilder(f.set.TelemetrySettings); err != nil {
 		return err
@@ -124,8 +132,13 @@ func (f *filter) logStart() {
 	f.log.Info("serving the Docker API, read-only",
 		zap.String("endpoint", f.cfg.Endpoint), zap.String("upstream", f.cfg.Upstream), zap.String("mode", f.cfg.Mode),
 		zap.Int("rules", len(f.cfg.Clients)), zap.Uint32("policy.generation", f.policy.Generation()))
-	if err := f.identifier.Check(); err != nil {
+	err := f.identifier.Check()
+	switch {
+	case err == nil:
+	case len(f.cfg.Clients) > 0:
 		f.log.Warn("not every client can be identified", zap.Error(err))
+	default: // no rule asks who it is
+		f.log.Info("not every client can be identified", zap.Error(err))
 	}
 }
 
