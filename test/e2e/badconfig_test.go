@@ -59,7 +59,7 @@ func TestBadConfig(t *testing.T) {
 				"exporters::file/events::path: " + filepath.Join(t.TempDir(), "events.jsonl"),
 				"extensions::docker_filter::endpoint: unix://" + filepath.Join(t.TempDir(), "docker.sock"),
 			},
-			names:    []string{"file_storage", unwritable},
+			names: []string{"file_storage", unwritable},
 		},
 		{
 			name: "no backend", settings: settings{configs: overlay, env: []string{"OTEL_EXPORTER_OTLP_ENDPOINT="}},
