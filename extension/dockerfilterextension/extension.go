@@ -50,6 +50,8 @@ type filter struct {
 	server     *http.Server
 	release    func() // of the catalog
 	serving    sync.WaitGroup
+	// listening, if set, is called before the first connection is taken: for tests.
+	listening func()
 	// connections are those of clients.
 	connections *connections
 }
@@ -98,6 +100,9 @@ func (f *filter) start(ctx context.Context, host component.Host) error {
 		return f.abandon(fmt.Errorf("endpoint: %w", err))
 	}
 	f.inode = socketInode(f.path)
+	if f.listening != nil {
+		f.listening()
+	}
 	f.serve(listener, host)
 	f.logStart()
 	return nil

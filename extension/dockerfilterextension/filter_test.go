@@ -7,6 +7,8 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -18,6 +20,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.opentelemetry.io/collector/component/componenttest"
 	"go.opentelemetry.io/otel/sdk/metric/metricdata"
+	"golang.org/x/sys/unix"
 
 	"github.com/tallymanhq/tallyman/extension/dockerfilterextension/internal/policy"
 	"github.com/tallymanhq/tallyman/extension/dockerfilterextension/internal/vectors"
@@ -145,6 +148,47 @@ func TestSlowClient(t *testing.T) {
 	lines := strings.Split(strings.TrimSpace(string(body)), "\n")
 	require.Less(t, len(lines), 4000)
 	require.Contains(t, lines[len(lines)-1], "events were lost")
+}
+
+const connectEnv = "TALLYMAN_TEST_CONNECT"
+
+// Nobody gets the rights of one who has connected and died (A104), whoever has the
+// descriptor now.
+func TestDeadPeer(t *testing.T) {
+	if path := os.Getenv(connectEnv); path != "" {
+		require.NoError(t, unix.Connect(3, &unix.SockaddrUnix{Name: path}))
+		return // and ends
+	}
+	testkit.NeedRoot(t)
+	e := newFakeEngine(t)
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	require.NoError(t, err)
+	file := os.NewFile(uintptr(fd), "client")
+	defer file.Close()
+	r := &rig{t: t, socket: filepath.Join(openDir(t), "run", "docker.sock")}
+	r.listening = func() {
+		own, err := os.Executable()
+		require.NoError(t, err)
+		cmd := exec.Command(own, "-test.run=^TestDeadPeer$")
+		cmd.Env = append(os.Environ(), connectEnv+"="+r.socket)
+		cmd.ExtraFiles = []*os.File{file}
+		out, err := cmd.CombinedOutput()
+		require.NoError(t, err, string(out))
+	}
+	r.start(e.upstream, componenttest.NewNopTelemetrySettings(), limited)
+	conn, err := net.FileConn(file)
+	require.NoError(t, err)
+	defer conn.Close()
+	_, err = io.WriteString(conn, vectors.PlainHead("GET", "/v1.41/containers/json"))
+	require.NoError(t, err)
+	response, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	require.NoError(t, err)
+	require.Equal(t, 403, response.StatusCode)
+	status, _ := r.getAs("/v1.41/containers/json", nil)
+	require.Equal(t, 200, status, "as itself it may")
+	fields := r.logs.FilterMessage("docker.api.access").All()[0].ContextMap()
+	require.Equal(t, "unknown", fields["client.kind"])
+	require.Equal(t, "gone", fields["client.unidentified"])
 }
 
 // Mode observe refuses nothing that is known, and says what it would refuse.

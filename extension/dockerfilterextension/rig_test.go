@@ -30,6 +30,8 @@ type rig struct {
 	t      testing.TB
 	socket string
 	logs   *observer.ObservedLogs
+	// listening is called between listen and the first accept.
+	listening func()
 }
 
 // start runs the extension in front of an engine.
@@ -40,8 +42,15 @@ func start(t testing.TB, upstream string, change func(*Config)) *rig {
 
 func startWith(t testing.TB, upstream string, telemetry component.TelemetrySettings, change func(*Config)) *rig {
 	t.Helper()
-	cfg := createDefaultConfig().(*Config)
 	r := &rig{t: t, socket: filepath.Join(openDir(t), "run", "docker.sock")}
+	r.start(upstream, telemetry, change)
+	return r
+}
+
+func (r *rig) start(upstream string, telemetry component.TelemetrySettings, change func(*Config)) {
+	t := r.t
+	t.Helper()
+	cfg := createDefaultConfig().(*Config)
 	cfg.Endpoint, cfg.Upstream, cfg.Socket.Mode = "unix://"+r.socket, upstream, "0666"
 	cfg.DefaultProfile = "monitoring" // for this process, which is the agent otherwise
 	if change != nil {
@@ -54,9 +63,9 @@ func startWith(t testing.TB, upstream string, telemetry component.TelemetrySetti
 	set.Logger, r.logs = zap.New(core), logs
 	e, err := NewFactory().Create(t.Context(), set, cfg)
 	require.NoError(t, err)
+	e.(*filter).listening = r.listening
 	require.NoError(t, e.Start(t.Context(), componenttest.NewNopHost()))
 	t.Cleanup(func() { require.NoError(t, e.Shutdown(context.Background())) })
-	return r
 }
 
 // raw opens a connection.
