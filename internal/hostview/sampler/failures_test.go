@@ -353,6 +353,10 @@ func TestGroupKillIsOneEvent(t *testing.T) {
 		require.Equal(t, supervisor, events[0].Victim.PID)
 		require.False(t, events[0].Survived)
 		require.Equal(t, Kills{Init: 1, Other: 3}, l.t.Kills)
+		l.t.Events.OOMKill = 5 // the first one is counted twice
+		l.s.countUnexplained(l.t, l.at)
+		l.s.countUnexplained(l.t, l.at.Add(time.Minute))
+		require.Empty(t, l.told())
 	}
 	f("by the flag", func(l *life) { l.t.hear(&Observation{Kind: procstream.CgroupRemoved, RootID: 7, OOMGroup: true}) }, 1)
 	f("by the counter", func(l *life) { l.t.Events.OOMGroupKill++ }, 1)

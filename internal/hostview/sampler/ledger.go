@@ -290,24 +290,12 @@ func (s *Sampler) settleExactly(t *Target) {
 		}
 	}
 	if p.group = s.killedAsGroup(t, p); p.group {
-		t.addUntold(p)
+		t.verdict.groups++
 	}
 	survived := init != nil && !t.processes.initGone && t.End.IsZero()
 	s.emitKills(t, p, Event{Survived: survived, SurvivedKnown: init != nil})
 	if survived {
 		s.degrade(t, p)
-	}
-}
-
-// addUntold adds the kills of a group that the kernel has counted and the stream
-// has not told of.
-func (t *Target) addUntold(p *pending) {
-	v := &t.verdict
-	if explained := v.seenKills + v.exact + v.unexplained; t.Events.OOMKill > explained {
-		untold := t.Events.OOMKill - explained
-		p.kills += untold
-		v.unexplained += untold
-		t.Kills.Unknown += untold
 	}
 }
 
@@ -333,7 +321,7 @@ func (s *Sampler) killedAsGroup(t *Target, p *pending) bool {
 // has not told of: it cannot here, or has lost them.
 func (s *Sampler) countUnexplained(t *Target, now time.Time) {
 	v := &t.verdict
-	explained := v.seenKills + v.exact + v.unexplained
+	explained := v.explained()
 	if t.Events.OOMKill <= explained {
 		v.missingSince = time.Time{}
 		return

@@ -27,7 +27,7 @@ func (s *Sampler) suspect(t *Target, p *process, o *Observation) {
 // first: its end has killed the others. Then they come as they ended.
 func (s *Sampler) judgeSuspects(t *Target) {
 	v := &t.verdict
-	explained := v.seenKills + v.exact + v.unexplained
+	explained := v.explained()
 	if t.Events.OOMKill > explained && len(v.suspects) > 0 {
 		if i := slices.IndexFunc(v.suspects, func(x suspect) bool { return x.process == t.processes.init }); i > 0 {
 			v.suspects[0], v.suspects[i] = v.suspects[i], v.suspects[0]

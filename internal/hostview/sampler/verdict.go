@@ -18,6 +18,8 @@ type verdict struct {
 	seenGroups uint64
 	started    bool
 	pending    *pending
+	// groups were killed as one since we look.
+	groups uint64
 	// bereaved are kills of which it is not known yet whether the victims are
 	// replaced.
 	bereaved []bereaved
@@ -28,6 +30,10 @@ type verdict struct {
 	// suspects ended by SIGKILL: of whom, the counter must tell.
 	suspects []suspect
 }
+
+// explained is how many of Events.OOMKill are accounted for. Of a group the kernel
+// counts the one that it chose first twice (mm/oom_kill.c, oom_kill_process).
+func (v *verdict) explained() uint64 { return v.seenKills + v.exact + v.unexplained + v.groups }
 
 type pending struct {
 	// The first kill was counted at at and happened after since; the last one
