@@ -18,7 +18,7 @@ import (
 
 // testTimeout bounds one test binary, so that a hanging test prints its goroutines before the deadline of the whole
 // run takes the machine away.
-const testTimeout = 2 * time.Minute
+const testTimeout = 5 * time.Minute
 
 // options are the command line.
 type options struct {
@@ -56,7 +56,7 @@ func parseOptions(args []string) (options, error) {
 	fs := flag.NewFlagSet("vm", flag.ContinueOnError)
 	suiteName := fs.String("suite", "cgroup", "suite to run, a row of tables.go")
 	kernelName := fs.String("kernel", "6.1", "kernel to boot, a row of machine/kernels.go")
-	fs.DurationVar(&opts.deadline, "deadline", 5*time.Minute, "time the machine may run")
+	fs.DurationVar(&opts.deadline, "deadline", 10*time.Minute, "time the machine may run")
 	fs.BoolVar(&opts.verbose, "v", false, "show the kernel's boot messages")
 	fs.Usage = func() {
 		fmt.Fprintln(fs.Output(), "usage: go run ./test/vm [flags] [package folder instead of the suite's ...]")
