@@ -108,6 +108,12 @@ func TestDiscoveryLook(t *testing.T) {
 	r.wait(t, "+"+leaf, "-"+leaf)
 	rmdir(t, inner)
 	r.wait(t, "-"+in+"/"+idB)
+
+	// Nor is it missed if the way to it is as new.
+	mkdir(t, outer, "docker", idC, "new")
+	below := in + "/" + idC + "/new/gone"
+	r.Look(below)
+	r.wait(t, "+"+in+"/"+idC+"/new", "+"+below, "-"+below)
 }
 
 func TestDiscoveryDeepTreeAtOnce(t *testing.T) {

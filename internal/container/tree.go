@@ -269,7 +269,9 @@ func (t *tree) look(cgroupPath string) {
 		return // its own end is told by its parent
 	}
 	t.scan(n, uint64(st.Nlink))
-	if n.children[name] != nil {
+	// The scan may have found a part of the way.
+	n, name = t.nearest(cgroupPath)
+	if n == nil || name == "" || path.Join(n.cg.Path, name) != cgroupPath {
 		return
 	}
 	if _, err := statAt(unix.AT_FDCWD, t.dir(n)+"/"+name); errors.Is(err, ErrGone) {
