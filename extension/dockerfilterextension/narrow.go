@@ -116,7 +116,6 @@ func usedVolumes(ctx context.Context, e *engine.Engine, version string, visible 
 		return nil, err
 	}
 	defer func() { _ = response.Body.Close() }()
-	// 4 KiB for each container that is there is more than the engine sends.
 	var list []struct {
 		ID     string `json:"Id"`
 		Mounts []struct{ Type, Name string }
@@ -135,5 +134,6 @@ func usedVolumes(ctx context.Context, e *engine.Engine, version string, visible 
 	return used, nil
 }
 
-// maxVolumeUsers bounds that list: as much as 10,000 containers need.
+// maxVolumeUsers bounds that list: 10,000 containers at 3 KiB, which is more than
+// the engine sends for one.
 const maxVolumeUsers = 32 << 20
