@@ -14,7 +14,7 @@ import (
 // events streams what happens. All clients share one stream of the engine, unless
 // they ask for the past or for a choice that only the engine can make.
 func (x *exchange) events() {
-	view := project.View{Kind: project.Event, Rules: x.rules[x.client.Grant], Visible: x.client.Visible()}
+	view := project.View{Kind: project.Event, Rules: x.rules.of(x.client.Grant), Visible: x.client.Visible()}
 	if view.Visible != nil {
 		// Whose volume it is, an event does not say.
 		view.Volume = func(string) bool { return false }

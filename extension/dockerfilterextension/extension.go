@@ -19,7 +19,6 @@ import (
 	"github.com/tallymanhq/tallyman/extension/dockerfilterextension/internal/engine"
 	"github.com/tallymanhq/tallyman/extension/dockerfilterextension/internal/metadata"
 	"github.com/tallymanhq/tallyman/extension/dockerfilterextension/internal/policy"
-	"github.com/tallymanhq/tallyman/extension/dockerfilterextension/internal/project"
 	"github.com/tallymanhq/tallyman/extension/dockerfilterextension/internal/request"
 )
 
@@ -45,7 +44,7 @@ type filter struct {
 	engine     *engine.Engine
 	policy     *policy.Policy
 	identifier *policy.Identifier
-	rules      map[*policy.Grant]*project.Rules
+	rules      projections
 	telemetry  *metadata.TelemetryBuilder
 	server     *http.Server
 	release    func() // of the catalog
@@ -88,7 +87,7 @@ func (f *filter) start(ctx context.Context, host component.Host) error {
 	if f.policy, err = policy.New(f.cfg.Config, policy.Options{Catalog: newDirectory(f.engine.Catalog())}); err != nil {
 		return f.abandon(err)
 	}
-	if f.rules, err = compileRules(f.policy); err != nil {
+	if err = f.rules.compile(f.policy); err != nil {
 		return f.abandon(err)
 	}
 	if len(f.cfg.Clients) > 0 {
@@ -194,21 +193,4 @@ func (l gated) Accept() (net.Conn, error) {
 		return nil, err
 	}
 	return request.NewGate(conn, request.Limits{HeadTimeout: headWithin}), nil
-}
-
-// compileRules makes the projection of every grant once.
-func compileRules(p *policy.Policy) (map[*policy.Grant]*project.Rules, error) {
-	compiled := map[*policy.Grant]*project.Rules{}
-	for _, g := range p.Grants() {
-		r := g.Redaction
-		rules, err := project.Compile(project.Options{
-			EnvAllow: r.EnvAllow, LabelAllow: r.LabelAllow, LabelDeny: r.LabelDeny,
-			KeepGraphDriver: r.KeepGraphDriver, Swarm: r.Swarm, Sizes: r.Sizes,
-		})
-		if err != nil {
-			return nil, err
-		}
-		compiled[g] = rules
-	}
-	return compiled, nil
 }

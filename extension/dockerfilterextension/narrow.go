@@ -16,7 +16,7 @@ import (
 // narrow makes the view of the client's answer, and changes the question where
 // its answer would tell of what is hidden. empty says that it has one already.
 func (x *exchange) narrow() (view project.View, empty bool) {
-	view = project.View{Rules: x.rules[x.client.Grant]}
+	view = project.View{Rules: x.rules.of(x.client.Grant)}
 	visible := x.client.Visible()
 	if visible == nil {
 		return view, false

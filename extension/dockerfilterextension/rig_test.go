@@ -30,6 +30,7 @@ type rig struct {
 	t      testing.TB
 	socket string
 	logs   *observer.ObservedLogs
+	filter *filter
 	// listening is called between listen and the first accept.
 	listening func()
 }
@@ -63,7 +64,8 @@ func (r *rig) start(upstream string, telemetry component.TelemetrySettings, chan
 	set.Logger, r.logs = zap.New(core), logs
 	e, err := NewFactory().Create(t.Context(), set, cfg)
 	require.NoError(t, err)
-	e.(*filter).listening = r.listening
+	r.filter = e.(*filter)
+	r.filter.listening = r.listening
 	require.NoError(t, e.Start(t.Context(), componenttest.NewNopHost()))
 	t.Cleanup(func() { require.NoError(t, e.Shutdown(context.Background())) })
 }

@@ -35,9 +35,6 @@ type Visible interface {
 type Options struct {
 	// Catalog is asked for the containers of clients and of what they ask for.
 	Catalog Catalog
-	// AgentEnvAllow are names of environment variables whose values the agent
-	// itself may see, beyond the default ones.
-	AgentEnvAllow []string
 	// Now is the clock of the quotas, time.Now if nil.
 	Now func() time.Time
 }
@@ -67,7 +64,7 @@ func New(cfg Config, o Options) (*Policy, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	generation, err := generationOf(cfg, o)
+	generation, err := generationOf(cfg)
 	if err != nil {
 		return nil, err
 	}
@@ -77,7 +74,7 @@ func New(cfg Config, o Options) (*Policy, error) {
 		catalog:    o.Catalog,
 		quotas:     newQuotas(cfg.Limits, o.Now),
 		fallback:   newGrant(-1, ClientConfig{Profile: cfg.fallback()}),
-		agent:      newGrant(-1, ClientConfig{Profile: ProfileAgent, EnvAllow: o.AgentEnvAllow}),
+		agent:      newGrant(-1, ClientConfig{Profile: ProfileAgent}),
 	}
 	for i, c := range cfg.Clients {
 		p.rules = append(p.rules, rule{match: c.Match, grant: newGrant(i, c)})
@@ -98,9 +95,9 @@ func (c *Config) fallback() string {
 	return ProfileNone
 }
 
-func generationOf(cfg Config, o Options) (uint32, error) {
+func generationOf(cfg Config) (uint32, error) {
 	// Maps come out in the order of their keys.
-	text, err := json.Marshal([]any{cfg, o.AgentEnvAllow})
+	text, err := json.Marshal(cfg)
 	if err != nil {
 		return 0, fmt.Errorf("number the policy: %w", err)
 	}
@@ -123,6 +120,9 @@ func (p *Policy) Grants() []*Grant {
 	}
 	return grants
 }
+
+// Agent is the grant of the agent's own process.
+func (p *Policy) Agent() *Grant { return p.agent }
 
 // Client says what an identity gets: call it once per connection. If the
 // result is not [Client.Settled], call it again with the next request.

@@ -44,7 +44,7 @@ func newPolicy(t testing.TB, change func(*Config)) *Policy {
 	t.Helper()
 	cfg := DefaultConfig()
 	change(&cfg)
-	p, err := New(cfg, Options{Catalog: someContainers(), AgentEnvAllow: []string{"TEAM"}})
+	p, err := New(cfg, Options{Catalog: someContainers()})
 	require.NoError(t, err)
 	return p
 }
@@ -298,7 +298,7 @@ func TestRedaction(t *testing.T) {
 	require.True(t, cadvisor.KeepGraphDriver)
 	require.Equal(t, []string{"traefik.*"}, traefik.LabelAllow)
 	require.Equal(t, append(slices.Clone(monitoring.EnvAllow), "TZ"), traefik.EnvAllow)
-	require.Equal(t, append(slices.Clone(monitoring.EnvAllow), "TEAM"), agent.EnvAllow)
+	require.Equal(t, monitoring.EnvAllow, agent.EnvAllow)
 	require.Equal(t, monitoring.LabelAllow, agent.LabelAllow)
 }
 

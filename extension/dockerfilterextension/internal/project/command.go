@@ -3,6 +3,8 @@ package project
 import (
 	"bytes"
 	"fmt"
+
+	"github.com/tallymanhq/tallyman/internal/secret"
 )
 
 // first keeps the first word of a command line.
@@ -102,7 +104,7 @@ func firstWord(text []byte) (word []byte, rest bool) {
 		word = word[:end]
 	}
 	suspect := bytes.TrimPrefix(word, nixHash(word))
-	if len(word) > 0 && (word[0] == '-' || bytes.IndexByte(word, '=') >= 0 || len(word) > longestPath || likelySecret(suspect)) {
+	if len(word) > 0 && (word[0] == '-' || bytes.IndexByte(word, '=') >= 0 || len(word) > longestPath || secret.Likely(suspect)) {
 		return []byte(mask), true
 	}
 	return word, len(word) != len(text)

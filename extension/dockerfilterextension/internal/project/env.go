@@ -3,6 +3,8 @@ package project
 import (
 	"bytes"
 	"net/url"
+
+	"github.com/tallymanhq/tallyman/internal/secret"
 )
 
 // env is one NAME=value: the name is kept, the value only if the profile asks
@@ -14,12 +16,12 @@ func (p *pass) env(n *node) (bool, error) {
 		return false, err
 	}
 	name, value, ok := bytes.Cut(text, []byte("="))
-	if !ok || len(name) == 0 || !isWord(name) || likelySecret(name) {
+	if !ok || len(name) == 0 || !isWord(name) || secret.Likely(name) {
 		p.count(n)
 		return false, nil
 	}
 	switch {
-	case !p.rules.envAllow.match(name), certainSecret(value):
+	case !p.rules.envAllow.match(name), secret.Certain(value):
 		p.aux = append(append(append(p.aux[:0], name...), '='), mask...)
 	case string(name) == "OTEL_RESOURCE_ATTRIBUTES":
 		p.aux = append(append(p.aux[:0], name...), '=')
@@ -42,7 +44,7 @@ func (p *pass) resourceAttributes(list []byte) {
 	for pair := range bytes.SplitSeq(list, []byte(",")) {
 		key, value, ok := bytes.Cut(pair, []byte("="))
 		key = bytes.TrimSpace(key)
-		if !ok || !isWord(key) || likelySecret(key) {
+		if !ok || !isWord(key) || secret.Likely(key) {
 			continue
 		}
 		if len(p.aux) > begin {
@@ -62,9 +64,9 @@ func (p *pass) harmlessAttribute(key, value []byte) bool {
 	if p.rules.labelDeny.match(p.key) {
 		return false
 	}
-	looks := likelySecret
+	looks := secret.Likely
 	if identifies(key) {
-		looks = certainSecret
+		looks = secret.Certain
 	}
 	// Values are percent-encoded where that is needed.
 	if bytes.IndexByte(value, '%') >= 0 {

@@ -1,6 +1,10 @@
 package project
 
-import "bytes"
+import (
+	"bytes"
+
+	"github.com/tallymanhq/tallyman/internal/secret"
+)
 
 // event is what decides whether a client may see an event.
 type event struct {
@@ -58,7 +62,7 @@ func (p *pass) remember(n *node, at *[]byte) (bool, error) {
 		return false, err
 	}
 	*at = append((*at)[:0], text...)
-	return p.keep(n, raw, isWord(text) && !certainSecret(text)), nil
+	return p.keep(n, raw, isWord(text) && !secret.Certain(text)), nil
 }
 
 // action cuts what comes after the colon: exec_create: is followed by the
@@ -69,7 +73,7 @@ func (p *pass) action(n *node) (bool, error) {
 		return false, err
 	}
 	word, rest, cut := bytes.Cut(text, []byte(":"))
-	if !isWord(word) || certainSecret(word) {
+	if !isWord(word) || secret.Certain(word) {
 		p.count(n)
 		return false, nil
 	}
@@ -100,9 +104,9 @@ func (p *pass) attributes(n *node) (bool, error) {
 		switch string(key) {
 		case "container":
 			p.element.event.container = append(p.element.event.container[:0], value...)
-			return isWord(value) && !certainSecret(value)
+			return isWord(value) && !secret.Certain(value)
 		case "image", "name", "type", "driver", "oldName":
-			return isWord(value) && !certainSecret(value)
+			return isWord(value) && !secret.Certain(value)
 		case "exitCode", "signal", "execDuration":
 			return consists(value, func(c byte) bool { return '0' <= c && c <= '9' || c == '-' })
 		case "execID", "comment":

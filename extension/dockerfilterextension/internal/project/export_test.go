@@ -26,12 +26,6 @@ func RuleAt(r *Rules, kind Kind, path []string) string {
 	return "object"
 }
 
-// The parts of the label rule that are tested by themselves.
-var (
-	CertainSecret = certainSecret
-	LikelySecret  = likelySecret
-)
-
 // CheckTables loads a text of tables.
 func CheckTables(text string) error {
 	_, err := loadTables(text, map[string]bool{"swarm": true})

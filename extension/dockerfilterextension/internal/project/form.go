@@ -1,6 +1,10 @@
 package project
 
-import "bytes"
+import (
+	"bytes"
+
+	"github.com/tallymanhq/tallyman/internal/secret"
+)
 
 // The forms that kept text must have. They are wide enough for all that engines
 // write, and narrow enough that a sentence or a command line is none.
@@ -43,7 +47,7 @@ func isWord(text []byte) bool {
 // isText is a text of bearable length that assigns no secret.
 func isText(text []byte) bool {
 	const longest = 4096 // PATH_MAX
-	return len(text) <= longest && !hasAssignment(text)
+	return len(text) <= longest && !secret.Assigned(text)
 }
 
 // isPort is a port, or a range of ports, with its protocol: 80/tcp.

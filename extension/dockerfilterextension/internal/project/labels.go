@@ -1,6 +1,10 @@
 package project
 
-import "bytes"
+import (
+	"bytes"
+
+	"github.com/tallymanhq/tallyman/internal/secret"
+)
 
 // longestLabel bounds keys and values of labels that no profile names, in bytes.
 // Longer ones are documents: configurations, templates, scripts.
@@ -88,9 +92,9 @@ func (p *pass) labelList(n *node) (bool, error) {
 // then what looks harmless.
 func (p *pass) keepLabel(key, value []byte) bool {
 	if p.rules.labelAllow.match(key) {
-		return !bytes.HasPrefix(key, []byte(adPrefix)) || !likelySecret(value)
+		return !bytes.HasPrefix(key, []byte(adPrefix)) || !secret.Likely(value)
 	}
 	p.aux = appendLower(p.aux[:0], key)
 	return !p.rules.labelDeny.match(p.aux) && len(key) <= longestLabel && len(value) <= longestLabel &&
-		!likelySecret(value) && !likelySecret(key)
+		!secret.Likely(value) && !secret.Likely(key)
 }

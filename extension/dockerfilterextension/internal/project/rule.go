@@ -6,6 +6,7 @@ import (
 	"strconv"
 
 	"github.com/go-json-experiment/json/jsontext"
+	"github.com/tallymanhq/tallyman/internal/secret"
 )
 
 // mask stands where a text was taken out and something has to be.
@@ -69,13 +70,13 @@ func ruleNamed(name string) (rule, bool) {
 func classNamed(name string) func(*pass, []byte) bool {
 	switch name {
 	case "word":
-		return func(_ *pass, key []byte) bool { return isWord(key) && !certainSecret(key) }
+		return func(_ *pass, key []byte) bool { return isWord(key) && !secret.Certain(key) }
 	case "counter":
-		return func(_ *pass, key []byte) bool { return isName(key) && !likelySecret(key) }
+		return func(_ *pass, key []byte) bool { return isName(key) && !secret.Likely(key) }
 	case "port":
 		return func(_ *pass, key []byte) bool { return isPort(key) }
 	case "container":
-		return func(p *pass, key []byte) bool { return isID(key) && !certainSecret(key) && p.visible(key) }
+		return func(p *pass, key []byte) bool { return isID(key) && !secret.Certain(key) && p.visible(key) }
 	}
 	return nil
 }
@@ -90,7 +91,7 @@ func kept(form func([]byte) bool) func(*pass, *node) (bool, error) {
 		if err != nil {
 			return false, err
 		}
-		return p.keep(n, raw, form(text) && !certainSecret(text)), nil
+		return p.keep(n, raw, form(text) && !secret.Certain(text)), nil
 	}
 }
 
@@ -188,7 +189,7 @@ func (p *pass) subject(n *node) (bool, error) {
 	}
 	p.element.subject = true
 	p.element.hidden = !p.visible(text)
-	return p.keep(n, raw, !certainSecret(text)), nil
+	return p.keep(n, raw, !secret.Certain(text)), nil
 }
 
 func (p *pass) visible(id []byte) bool {
@@ -201,7 +202,7 @@ func (p *pass) containerID(n *node) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	return p.keep(n, raw, isID(text) && p.visible(text) && !certainSecret(text)), nil
+	return p.keep(n, raw, isID(text) && p.visible(text) && !secret.Certain(text)), nil
 }
 
 func (p *pass) volume(n *node) (bool, error) {
@@ -210,7 +211,7 @@ func (p *pass) volume(n *node) (bool, error) {
 		return false, err
 	}
 	p.element.hidden = p.view.Volume != nil && !p.view.Volume(string(text))
-	return p.keep(n, raw, isWord(text) && !certainSecret(text)), nil
+	return p.keep(n, raw, isWord(text) && !secret.Certain(text)), nil
 }
 
 // join is a namespace that a container may share with another one.
@@ -225,7 +226,7 @@ func (p *pass) join(n *node) (bool, error) {
 		p.out = append(p.out, `"`+other+mask+`"`...)
 		return true, nil
 	}
-	return p.keep(n, raw, isWord(text) && !certainSecret(text)), nil
+	return p.keep(n, raw, isWord(text) && !secret.Certain(text)), nil
 }
 
 // counter is a number of containers, which tells of those that are hidden.

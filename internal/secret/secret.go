@@ -1,12 +1,15 @@
-package project
+package secret
 
-import "bytes"
+import (
+	"bytes"
+	"strings"
+)
 
-// certainSecret tells whether a text holds what is never anything but a secret:
+// Certain tells whether a text holds what is never anything but a secret:
 // a URL with a password, a JSON web token, a PEM block, the hash of a password,
 // or a key that its provider has marked as one. No number, digest, version, or
 // image reference is like that, so kept fields are searched, too.
-func certainSecret(text []byte) bool {
+func Certain(text []byte) bool {
 	if len(text) < shortestSecret {
 		return false
 	}
@@ -14,15 +17,15 @@ func certainSecret(text []byte) bool {
 		bytes.Contains(text, []byte("-----BEGIN "))
 }
 
-// likelySecret also tells of text that has the looks of a secret: assignments
+// Likely also tells of text that has the looks of a secret: assignments
 // to names like password, and long runs of random characters. Digests with
 // their algorithm and UUIDs are none; a bare hexadecimal number of 32 digits
 // is one, because that is what many keys look like.
-func likelySecret(text []byte) bool {
-	return certainSecret(text) || hasAssignment(text) || hasRandomRun(text)
+func Likely(text []byte) bool {
+	return Certain(text) || Assigned(text) || hasRandomRun(text)
 }
 
-// shortestSecret is the shortest that certainSecret finds: x://a:b@
+// shortestSecret is the shortest that Certain finds: x://a:b@
 const shortestSecret = 8
 
 // hasUserInfo finds scheme://user:password@host, a long user name alone (tokens
@@ -153,9 +156,9 @@ var secretNames = []string{
 	"accesskey", "access_key", "private_key", "credential", "credentials", "authorization",
 }
 
-// hasAssignment finds password=x, "password": "x", token: x and the like.
+// Assigned tells of password=x, "password": "x", token: x and the like.
 // Templates (%%…%%, ${…}, {{…}}, ENC[…]) and masks are not secret.
-func hasAssignment(text []byte) bool {
+func Assigned(text []byte) bool {
 	for i, c := range text {
 		if c != '=' && c != ':' || i == 0 {
 			continue
@@ -207,3 +210,31 @@ func isHash(c byte) bool {
 }
 
 func isCapitalOrDigit(c byte) bool { return '0' <= c && c <= '9' || 'A' <= c && c <= 'Z' }
+
+// Name tells whether a key (of a label, an annotation or a variable) says that
+// its value is a secret. It errs on the side of secrets: it looks anywhere in
+// the key, without regard to case.
+func Name(key string) bool {
+	for _, name := range secretNames {
+		if containsFold(key, name) {
+			return true
+		}
+	}
+	return false
+}
+
+func containsFold(text, part string) bool {
+	for i := 0; i+len(part) <= len(text); i++ {
+		if strings.EqualFold(text[i:i+len(part)], part) {
+			return true
+		}
+	}
+	return false
+}
+
+// consists tells whether all bytes of a text fit; an empty one does.
+func consists(text []byte, of func(byte) bool) bool { return span(text, of) == len(text) }
+
+func alphanumeric(c byte) bool {
+	return '0' <= c && c <= '9' || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z'
+}

@@ -1,4 +1,4 @@
-package project_test
+package secret_test
 
 import (
 	"encoding/base64"
@@ -7,13 +7,13 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/tallymanhq/tallyman/extension/dockerfilterextension/internal/project"
+	"github.com/tallymanhq/tallyman/internal/secret"
 )
 
 func TestCertainSecret(t *testing.T) {
 	f := func(text string, want bool) {
 		t.Helper()
-		if got := project.CertainSecret([]byte(text)); got != want {
+		if got := secret.Certain([]byte(text)); got != want {
 			t.Errorf("%q: %v", text, got)
 		}
 	}
@@ -38,7 +38,7 @@ func TestCertainSecret(t *testing.T) {
 func TestLikelySecret(t *testing.T) {
 	f := func(text string, want bool) {
 		t.Helper()
-		if got := project.LikelySecret([]byte(text)); got != want {
+		if got := secret.Likely([]byte(text)); got != want {
 			t.Errorf("%q: %v", text, got)
 		}
 	}
@@ -97,7 +97,7 @@ func TestRandomKeysAreFound(t *testing.T) {
 		t.Helper()
 		found := 0
 		for range rounds {
-			if project.LikelySecret([]byte(key())) {
+			if secret.Likely([]byte(key())) {
 				found++
 			}
 		}
