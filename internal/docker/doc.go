@@ -7,5 +7,17 @@
 // away) what happened meanwhile is told once: from the engine's own memory of
 // events, and else from how the containers have changed.
 //
+// Concurrency: a [Watcher] calls its [Handler] from the goroutine of Run alone.
+// All else may be used from any goroutine.
+//
+// Cost: one open stream. A connection costs one list and an inspect of each
+// container, four at a time.
+//
+// Known limitations: of what happened in a gap that the engine does not remember
+// only the last end and the last start of a container are seen, and no kill,
+// restart, or change of its networks. Events are handled one after the other, so
+// an engine that holds an inspect back delays those behind it, 10 s at most. The
+// clock of an engine on another machine has to be right to a second.
+//
 // Kernel needs: none.
 package docker

@@ -1,0 +1,345 @@
+package docker
+
+import "time"
+
+const (
+	// rememberedEvents bounds the events that are known as told, at 0.2 KB each.
+	// Only those of rememberedFor can come twice, of which dockerd repeats 256
+	// at most; Podman repeats all.
+	rememberedEvents = 2 * maxQueue
+	// rememberedFor is longer than what is asked for again.
+	rememberedFor = 2 * replayMargin
+	// rememberedGone is how many removed containers are known as such.
+	rememberedGone = 1024
+)
+
+// ledger is what was told of each container. It decides whether an event is
+// news. For one goroutine.
+type ledger struct {
+	records map[string]*record
+	events  recent[eventKey]
+	gone    recent[string]
+	last    time.Time // of the newest event, the engine's clock
+}
+
+// record is one container that exists, as far as is known.
+type record struct {
+	container *Container
+	// inspected is when the inspect was begun that container comes from, our
+	// clock; zero when it comes from an event or the list.
+	inspected time.Time
+	// based: told is what is known to have been told. It is not in a record of
+	// which only the list or an inspect is known yet.
+	based bool
+	told  told
+}
+
+// eventKey is what makes two events the same one.
+type eventKey struct {
+	nano                  int64
+	id, action, container string
+}
+
+func newLedger() *ledger {
+	return &ledger{
+		records: map[string]*record{},
+		events:  newRecent[eventKey](rememberedEvents),
+		gone:    newRecent[string](rememberedGone),
+	}
+}
+
+// isNews remembers an event and reports whether it came for the first time and
+// is not about a container whose removal was told.
+func (l *ledger) isNews(m *message) bool {
+	if m.Time.After(l.last) {
+		l.last = m.Time
+		oldest := l.last.Add(-rememberedFor).UnixNano()
+		l.events.forget(func(k eventKey) bool { return k.nano < oldest })
+	}
+	if !l.events.add(eventKey{m.nano, m.ID, m.Action, m.Container}) {
+		return false
+	}
+	return m.Type != typeContainer || !l.gone.has(m.ID)
+}
+
+// admit books an event of a known container and reports whether it is to be
+// told: it is not when it was already recovered.
+func (l *ledger) admit(m *message) bool {
+	r := l.records[m.about()]
+	if r == nil {
+		return true
+	}
+	m.Name, m.Image = orElse(m.Name, r.container.Name), orElse(m.Image, r.container.ImageRef)
+	if m.Type != typeContainer {
+		return true
+	}
+	if !r.told.admit(m) {
+		return false
+	}
+	if m.Action == actionDestroy {
+		l.remove(m.ID)
+	}
+	return true
+}
+
+// begin takes all containers as they are: what was before is no news.
+func (l *ledger) begin(at time.Time) {
+	for _, r := range l.records {
+		r.begin(nil, at)
+	}
+}
+
+// recover returns what neither stream nor memory of the engine told: of those
+// that were listed and inspected by that time, and of those that are missing.
+func (l *ledger) recover(list []*Container, missing []string, at time.Time) []Event {
+	var events []Event
+	for _, c := range list {
+		if r := l.records[c.ID]; r != nil {
+			events = append(events, r.catchUp(at)...)
+		}
+	}
+	for _, id := range missing {
+		if r := l.records[id]; r != nil {
+			events = append(events, r.vanished(at)...)
+			l.remove(id)
+		}
+	}
+	return events
+}
+
+func (l *ledger) remove(id string) {
+	delete(l.records, id)
+	l.gone.add(id)
+}
+
+func orElse(text, other string) string {
+	if text != "" {
+		return text
+	}
+	return other
+}
+
+// begin bases a record on the event that made the container known, or, without
+// one, on how it is. After its creation there will be an event for everything.
+func (r *record) begin(m *message, at time.Time) {
+	switch {
+	case r.based || m != nil && m.Type == typeContainer && m.Action == actionCreate:
+	case !r.inspected.IsZero():
+		r.told.baseline(r.container)
+	default:
+		r.told = told{name: r.container.Name, start: at, die: at}
+	}
+	r.based = true
+}
+
+// told is what events have said of one container. It is kept apart from the
+// container itself, of which an inspect may know more than was told.
+type told struct {
+	created, running, paused bool
+	name, health             string
+	start, die, oom          time.Time
+	// recovered are the actions that were told without an event of the engine,
+	// which may still come. start, die and oom have the time in the container's
+	// state, which is before that of the event; the others that of the inspect,
+	// which is after it.
+	recovered map[string]time.Time
+}
+
+// baseline takes the state of a container as if it had been told.
+func (d *told) baseline(c *Container) {
+	s := &c.State
+	*d = told{
+		running: isUp(s), paused: s.Status == "paused",
+		name: c.Name, health: s.Health, start: s.StartedAt, die: s.FinishedAt,
+	}
+}
+
+// isUp tells whether its first process lives. One that is "restarting" waits
+// for its next start.
+func isUp(s *State) bool { return s.Status == "running" || s.Status == "paused" }
+
+// admit books an event; it returns false when that was told before.
+func (d *told) admit(m *message) bool {
+	if d.repeats(m) {
+		return false
+	}
+	switch m.Action {
+	case actionCreate:
+		if d.created {
+			return false
+		}
+		d.created, d.name = true, m.Name
+	case actionStart:
+		d.start, d.running, d.paused, d.health = m.Time, true, false, ""
+	case actionDie:
+		d.die, d.running, d.paused = m.Time, false, false
+	case actionOOM:
+		d.oom = m.Time
+	case actionPause, actionUnpause:
+		d.paused = m.Action == actionPause
+	case actionRename:
+		d.name = m.Name
+	case actionHealth:
+		d.health = m.Health
+	}
+	return true
+}
+
+// repeats tells whether an event is the engine's own word for what was
+// recovered. A container cannot die twice without a start between, and the other
+// way round: so the first die after the recovered one is the same, unless a
+// start was told in the meantime.
+func (d *told) repeats(m *message) bool {
+	at, ok := d.recovered[m.Action]
+	if !ok {
+		return false
+	}
+	switch m.Action {
+	case actionStart:
+		ok = !m.Time.Before(at) && !between(d.die, at, m.Time)
+	case actionDie:
+		ok = !m.Time.Before(at) && !between(d.start, at, m.Time)
+	case actionOOM:
+		ok = !between(d.start, at, m.Time)
+	default:
+		return !m.Time.After(at)
+	}
+	if ok {
+		delete(d.recovered, m.Action)
+	}
+	return ok
+}
+
+// between tells whether t is after from and not after to.
+func between(t, from, to time.Time) bool { return t.After(from) && !t.After(to) }
+
+// catchUp compares what was told with how a container is, and returns what must
+// have happened, in this order except for time. at is when it was inspected.
+func (r *record) catchUp(at time.Time) []Event {
+	c, d := r.container, &r.told
+	s := &c.State
+	b := recovery{container: c, told: d}
+	if !r.based {
+		created := c.Created
+		if created.IsZero() {
+			created = at
+		}
+		b.add(actionCreate, created)
+		d.created, d.name = true, c.Name
+	}
+	r.based = true
+	if s.FinishedAt.After(d.die) {
+		b.died(s)
+	}
+	if s.StartedAt.After(d.start) {
+		b.add(actionStart, s.StartedAt)
+		d.start, d.paused, d.health = s.StartedAt, false, ""
+	}
+	d.running = isUp(s)
+	if c.Name != d.name && d.name != "" {
+		b.add(actionRename, at).OldName = d.name
+	}
+	d.name = c.Name
+	if paused := s.Status == "paused"; d.running && paused != d.paused {
+		action := actionUnpause
+		if paused {
+			action = actionPause
+		}
+		b.add(action, at)
+		d.paused = paused
+	}
+	// Without probes, in a container that is stopped or paused, dockerd shows
+	// "unhealthy" and sends no event.
+	if s.Status == "running" && s.Health != d.health && (s.Health == "healthy" || s.Health == "unhealthy") {
+		b.add(actionHealth, at).Health = s.Health
+		d.health = s.Health
+	}
+	return b.events
+}
+
+// vanished returns what must have happened to a container that is no more.
+func (r *record) vanished(at time.Time) []Event {
+	b := recovery{container: r.container, told: &r.told}
+	if r.told.running {
+		b.add(actionDie, at)
+	}
+	b.add(actionDestroy, at)
+	return b.events
+}
+
+// recovery collects events that the engine did not tell.
+type recovery struct {
+	container *Container
+	told      *told
+	events    []Event
+}
+
+// add returns the event for what only its kind has; it is valid until the next add.
+func (b *recovery) add(action string, at time.Time) *Event {
+	c := b.container
+	if b.told.recovered == nil {
+		b.told.recovered = map[string]time.Time{}
+	}
+	b.told.recovered[action] = at
+	b.events = append(b.events, Event{
+		Time: at.UTC(), Type: typeContainer, Action: action, ID: c.ID, Name: c.Name, Image: c.ImageRef, Recovered: true,
+	})
+	return &b.events[len(b.events)-1]
+}
+
+// died adds the end of a container, which may have started again since. Then
+// the state tells neither exit code nor reason.
+func (b *recovery) died(s *State) {
+	last := !s.StartedAt.After(s.FinishedAt)
+	if last && s.OOMKilled && !b.told.oom.After(s.StartedAt) {
+		b.add(actionOOM, s.FinishedAt)
+		b.told.oom = s.FinishedAt
+	}
+	event := b.add(actionDie, s.FinishedAt)
+	if last {
+		code := s.ExitCode
+		event.ExitCode = &code
+	}
+	b.told.die, b.told.paused = s.FinishedAt, false
+}
+
+// recent remembers the last so many values.
+type recent[T comparable] struct {
+	limit int
+	known map[T]struct{}
+	order []T
+}
+
+func newRecent[T comparable](limit int) recent[T] {
+	return recent[T]{limit: limit, known: map[T]struct{}{}}
+}
+
+func (r *recent[T]) has(value T) bool {
+	_, ok := r.known[value]
+	return ok
+}
+
+// add returns false when the value is already there.
+func (r *recent[T]) add(value T) bool {
+	if r.has(value) {
+		return false
+	}
+	if len(r.order) == r.limit {
+		r.drop()
+	}
+	r.known[value] = struct{}{}
+	r.order = append(r.order, value)
+	return true
+}
+
+// forget drops the oldest values as long as they are old.
+func (r *recent[T]) forget(old func(T) bool) {
+	for len(r.order) > 0 && old(r.order[0]) {
+		r.drop()
+	}
+}
+
+func (r *recent[T]) drop() {
+	delete(r.known, r.order[0])
+	r.order = r.order[1:]
+}

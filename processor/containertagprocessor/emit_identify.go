@@ -1,0 +1,79 @@
+package containertagprocessor
+
+import (
+	"strconv"
+	"strings"
+
+	"go.opentelemetry.io/collector/pdata/pcommon"
+
+	"github.com/tallymanhq/tallyman/internal/container"
+)
+
+// identity is what a resource says of where it comes from.
+type identity struct {
+	containerID, podUID, podContainer string
+	cgroupPath                        string
+	pid                               int
+	hostName                          string
+	// selfReport: an application speaks of itself, so its pid is a number of its
+	// own pid namespace and says nothing here.
+	selfReport bool
+}
+
+// identify reads the attributes once.
+func identify(resource pcommon.Map) (id identity) {
+	for key, v := range resource.All() {
+		switch key {
+		case keyContainerID:
+			id.containerID = text(v)
+		case "k8s.pod.uid":
+			id.podUID = text(v)
+		case "k8s.container.name":
+			id.podContainer = text(v)
+		case "linux.cgroup.path":
+			id.cgroupPath = text(v)
+		case "process.pid":
+			id.pid = number(v)
+		case keyHostName:
+			id.hostName = text(v)
+		case keyServiceName, "telemetry.sdk.name":
+			id.selfReport = true
+		}
+	}
+	return id
+}
+
+func text(v pcommon.Value) string {
+	if v.Type() != pcommon.ValueTypeStr {
+		return ""
+	}
+	return v.Str()
+}
+
+func number(v pcommon.Value) int {
+	switch v.Type() {
+	case pcommon.ValueTypeInt:
+		return int(v.Int())
+	case pcommon.ValueTypeStr:
+		n, err := strconv.Atoi(v.Str())
+		if err != nil {
+			return 0
+		}
+		return n
+	}
+	return 0
+}
+
+// fromPath takes the ids out of a cgroup path.
+func (id *identity) fromPath() {
+	if id.cgroupPath == "" || !strings.HasPrefix(id.cgroupPath, "/") {
+		return
+	}
+	path := container.ParsePath(id.cgroupPath)
+	if path.Class == container.ClassContainer || path.Class == container.ClassSandbox {
+		id.containerID = path.ID
+	}
+	if id.podUID == "" {
+		id.podUID = path.PodUID
+	}
+}

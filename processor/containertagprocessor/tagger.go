@@ -1,0 +1,304 @@
+package containertagprocessor
+
+import (
+	"hash/maphash"
+	"net/netip"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/tallymanhq/tallyman/processor/containertagprocessor/internal/entity"
+	"github.com/tallymanhq/tallyman/processor/containertagprocessor/internal/index"
+	"github.com/tallymanhq/tallyman/processor/containertagprocessor/internal/selection"
+	"github.com/tallymanhq/tallyman/processor/containertagprocessor/internal/store"
+	"github.com/tallymanhq/tallyman/processor/containertagprocessor/internal/tags"
+)
+
+// askAgainAfter is how long an answer "nobody knows it" is good for.
+const askAgainAfter = 5 * time.Second
+
+// tagger turns what the store tells into what is put on resources, once per
+// change. It is shared by all processors of one configuration; reads take no
+// lock.
+type tagger struct {
+	cfg      *Config
+	compiler *tags.Compiler
+	selector *selection.Selector
+	store    *store.Store
+	now      func() time.Time
+	cancel   func() // ends the subscription
+
+	// containers are by id; pods by uid, and by uid/name for containers of pods.
+	containers *index.Map[string, *tagged]
+	pods       *index.Map[string, *tagged]
+	host       atomic.Pointer[hostTags]
+	waiters    atomic.Pointer[[]waiter]
+
+	mu       sync.Mutex // guards what follows, and changes of waiters
+	cutSoFar tags.Cut
+}
+
+// waiter has data of containers that wait for news.
+type waiter interface {
+	changed(key string, ready bool)
+}
+
+// tagged is what is put on the resources of one container or pod. It is never
+// changed, but for askedAt.
+type tagged struct {
+	entity *store.Entity // nil for a pod
+	pod    *entity.Pod
+	// template holds all that is added.
+	template template
+	// known: some source knows it. complete: all have answered.
+	known, complete bool
+	// drop: it is not selected.
+	drop bool
+	// waitUntil is when data stops to wait for what is missing.
+	waitUntil time.Time
+	// askedAt is when sources were asked last, in nanoseconds since 1970.
+	askedAt atomic.Int64
+	// name and service are for data points of others that name it as a peer.
+	name, service string
+}
+
+// pends tells whether data should wait for more to be known.
+func (e *tagged) pends(now func() time.Time) bool { return !e.complete && now().Before(e.waitUntil) }
+
+func newTagger(cfg *Config, s *store.Store) (*tagger, error) {
+	compiler, err := tags.New(cfg.Options)
+	if err != nil {
+		return nil, err
+	}
+	selector, err := selection.New(cfg.Include, cfg.Exclude)
+	if err != nil {
+		return nil, err
+	}
+	seed := maphash.MakeSeed()
+	hash := func(key string) uint64 { return maphash.String(seed, key) }
+	t := &tagger{
+		cfg: cfg, compiler: compiler, selector: selector, store: s, now: time.Now,
+		containers: index.New[string, *tagged](hash),
+		pods:       index.New[string, *tagged](hash),
+	}
+	t.host.Store(newHostTags(nil))
+	t.waiters.Store(&[]waiter{})
+	t.cancel = s.Subscribe(t)
+	return t, nil
+}
+
+func (t *tagger) close() { t.cancel() }
+
+// container finds what is put on the data of a container; nil where there is
+// nothing to put.
+func (t *tagger) container(id, podUID string) *tagged {
+	e, ok := t.containers.Load(id)
+	if !ok {
+		if !t.store.Want(id, podUID) {
+			return nil
+		}
+		e, _ = t.containers.Load(id)
+		return e
+	}
+	if !e.known {
+		t.askAgain(e, id, podUID)
+	}
+	return e
+}
+
+// inPod does the same for who knows only the pod, and perhaps the name of the
+// container in it.
+func (t *tagger) inPod(uid, name string) *tagged {
+	if name != "" {
+		if e, ok := t.pods.Load(uid + "/" + name); ok {
+			return e
+		}
+	}
+	e, ok := t.pods.Load(uid)
+	if !ok {
+		e = &tagged{waitUntil: t.now().Add(t.cfg.Wait)}
+		e.askedAt.Store(t.now().UnixNano())
+		e = t.pods.LoadOrStore(uid, e)
+		t.store.Want("", uid)
+		return e
+	}
+	if !e.known {
+		t.askAgain(e, "", uid)
+	}
+	return e
+}
+
+// askAgain asks for what is still unknown, now and then; one of many goroutines
+// does.
+func (t *tagger) askAgain(e *tagged, id, podUID string) {
+	asked := e.askedAt.Load()
+	now := t.now()
+	if now.Sub(time.Unix(0, asked)) > askAgainAfter && e.askedAt.CompareAndSwap(asked, now.UnixNano()) {
+		t.store.Want(id, podUID)
+	}
+}
+
+// byAddress finds the container that an address belongs to.
+func (t *tagger) byAddress(a netip.Addr) *tagged {
+	id, ok := t.store.ByAddress(a)
+	if !ok {
+		return nil
+	}
+	e, _ := t.containers.Load(id)
+	return e
+}
+
+// subscribe lets a waiter hear of news until cancel.
+func (t *tagger) subscribe(w waiter) (cancel func()) {
+	change := func(f func([]waiter) []waiter) {
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		next := f(slices.Clone(*t.waiters.Load()))
+		t.waiters.Store(&next)
+	}
+	change(func(all []waiter) []waiter { return append(all, w) })
+	return func() {
+		change(func(all []waiter) []waiter {
+			return slices.DeleteFunc(all, func(x waiter) bool { return x == w })
+		})
+	}
+}
+
+func (t *tagger) tellWaiters(key string, ready bool) {
+	for _, w := range *t.waiters.Load() {
+		w.changed(key, ready)
+	}
+}
+
+// ContainerChanged implements [store.Subscriber].
+func (t *tagger) ContainerChanged(id string, e *store.Entity) {
+	before, _ := t.containers.Load(id)
+	if e == nil {
+		t.containers.Delete(id)
+		t.forgetInPod(before)
+		return
+	}
+	now := t.now()
+	entry := &tagged{entity: e, complete: e.Complete, waitUntil: now.Add(t.cfg.Wait)}
+	entry.askedAt.Store(now.UnixNano())
+	if before != nil {
+		entry.waitUntil = before.waitUntil
+		entry.askedAt.Store(before.askedAt.Load())
+	}
+	t.fill(entry)
+	t.containers.Store(id, entry)
+	t.rememberInPod(entry)
+	t.tellWaiters(id, entry.complete)
+}
+
+// fill makes what is put on resources.
+func (t *tagger) fill(entry *tagged) {
+	c := entry.entity.Container
+	if c == nil {
+		entry.drop = t.selector.Any() && t.cfg.Unknown == unknownDrop
+		entry.template = newTemplate(nil, t.host.Load())
+		return
+	}
+	set := t.compiler.Container(c, entry.entity.Pod)
+	t.countCut(set.Cut)
+	entry.known = true
+	entry.drop = !t.selector.Selected(c)
+	entry.template = newTemplate(set.Attributes, t.host.Load())
+	entry.name, entry.service = peerNames(c, set.Attributes)
+}
+
+// rememberInPod lets a container be found by its pod and its name there.
+func (t *tagger) rememberInPod(entry *tagged) {
+	if key := podKey(entry); key != "" {
+		t.pods.Store(key, entry)
+	}
+}
+
+func (t *tagger) forgetInPod(entry *tagged) {
+	key := podKey(entry)
+	if key == "" {
+		return
+	}
+	if now, _ := t.pods.Load(key); now == entry {
+		t.pods.Delete(key)
+	}
+}
+
+func podKey(entry *tagged) string {
+	if entry == nil || entry.entity == nil || entry.entity.Container == nil {
+		return ""
+	}
+	ref := entry.entity.Container.Pod
+	if ref == nil || ref.UID == "" || ref.Container == "" {
+		return ""
+	}
+	return ref.UID + "/" + ref.Container
+}
+
+// PodChanged implements [store.Subscriber].
+func (t *tagger) PodChanged(uid string, p *entity.Pod) {
+	if p == nil {
+		t.pods.Delete(uid)
+		return
+	}
+	entry := &tagged{pod: p, known: true, complete: true}
+	t.fillPod(entry)
+	t.pods.Store(uid, entry)
+	t.tellWaiters(podWaitKey(uid), true)
+}
+
+func (t *tagger) fillPod(entry *tagged) {
+	set := t.compiler.Pod(entry.pod)
+	t.countCut(set.Cut)
+	entry.template = newTemplate(set.Attributes, t.host.Load())
+}
+
+// podWaitKey is under what data of a pod waits: no id of a container is like it.
+func podWaitKey(uid string) string { return "pod/" + uid }
+
+// HostChanged implements [store.Subscriber]. It is rare, so all there is is made
+// anew.
+func (t *tagger) HostChanged(attributes []entity.Attribute) {
+	t.host.Store(newHostTags(attributes))
+	for id, before := range t.containers.All() {
+		t.ContainerChanged(id, before.entity)
+	}
+	for uid, before := range t.pods.All() {
+		if before.pod != nil {
+			t.PodChanged(uid, before.pod)
+		}
+	}
+}
+
+// peerNames are what others call a container that they talk to.
+func peerNames(c *entity.Container, attributes []tags.Attribute) (name, service string) {
+	name = c.Name
+	if name == "" && c.Pod != nil {
+		name = c.Pod.Name
+	}
+	for _, a := range attributes {
+		if a.Key == "service.name" {
+			service = a.Value
+		}
+	}
+	return name, service
+}
+
+// countCut adds what was cut from one container.
+func (t *tagger) countCut(c tags.Cut) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.cutSoFar.ValueLength += c.ValueLength
+	t.cutSoFar.AttributeCount += c.AttributeCount
+	t.cutSoFar.InvalidUTF8 += c.InvalidUTF8
+	t.cutSoFar.Secret += c.Secret
+	t.cutSoFar.Malformed += c.Malformed
+}
+
+// cut returns what was cut so far.
+func (t *tagger) cut() tags.Cut {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.cutSoFar
+}
