@@ -29,7 +29,7 @@ test: setup ## set up what the tests need, then run all of them
 
 .PHONY: test-unit
 test-unit: ## tests of the packages; what needs root or an engine is skipped without
-	go test -p 1 ./internal/... ./receiver/... ./extension/... ./cmd/tallymanctl/... ./test/arch/... ./test/vm/... ./test/bench/... ./test/demo/...
+	go test -p 1 ./internal/... ./receiver/... ./processor/... ./extension/... ./cmd/tallymanctl/... ./test/arch/... ./test/vm/... ./test/bench/... ./test/demo/...
 
 .PHONY: test-vm
 test-vm: ## run the cgroup tests under Debian's 6.1 kernel with cgroup v2 alone (QEMU)

@@ -25,6 +25,8 @@ update-ca-certificates ca-certificates
 ps                  procps
 docker-compose      docker-compose
 haproxy             haproxy
+ctr                 containerd
+runc                runc
 setpriv             util-linux
 '
 

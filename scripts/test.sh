@@ -14,14 +14,14 @@ scripts/build.sh
 
 echo "== unit and integration tests"
 # One package after the other: they share two cores, one engine and one host.
-go test -p 1 ./internal/... ./receiver/... ./extension/... ./cmd/tallymanctl/... ./test/arch/... ./test/vm/... ./test/bench/... ./test/demo/...
+go test -p 1 ./internal/... ./receiver/... ./processor/... ./extension/... ./cmd/tallymanctl/... ./test/arch/... ./test/vm/... ./test/bench/... ./test/demo/...
 
 echo "== fuzzing, a few seconds each"
 scripts/fuzz.sh "${FUZZTIME:-2s}"
 
 echo "== benchmarks run"
 mkdir -p .cache
-go test -p 1 -run '^$' -bench . -benchtime 1x ./internal/... ./receiver/... ./extension/... >.cache/bench.log || {
+go test -p 1 -run '^$' -bench . -benchtime 1x ./internal/... ./receiver/... ./processor/... ./extension/... >.cache/bench.log || {
   cat .cache/bench.log
   exit 1
 }

@@ -212,6 +212,7 @@ func (t *tagger) fill(entry *tagged) {
 func (t *tagger) rememberInPod(entry *tagged) {
 	if key := podKey(entry); key != "" {
 		t.pods.Store(key, entry)
+		t.tellWaiters(podWaitKey(entry.entity.Container.Pod.UID), true)
 	}
 }
 

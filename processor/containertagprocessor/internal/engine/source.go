@@ -12,6 +12,9 @@ import (
 	"github.com/tallymanhq/tallyman/processor/containertagprocessor/internal/imageref"
 )
 
+// sandbox is what the kubelet calls the container that holds a pod's namespaces.
+const sandbox = "POD"
+
 // Options say what is asked for.
 type Options struct {
 	// Name is the configuration key: docker or podman.
@@ -99,8 +102,24 @@ func (h *handler) container(c *docker.Container) *entity.Container {
 		Env:            h.env(c.Env),
 		Networks:       networksOf(c),
 		Addresses:      addressesOf(c),
+		Pod:            podOf(c.Labels),
 		Created:        c.Created,
 	}
+}
+
+// podOf reads the labels that the kubelet gives to containers of an engine.
+func podOf(labels map[string]string) *entity.PodRef {
+	ref := &entity.PodRef{
+		UID: labels["io.kubernetes.pod.uid"], Name: labels["io.kubernetes.pod.name"],
+		Namespace: labels["io.kubernetes.pod.namespace"], Container: labels["io.kubernetes.container.name"],
+	}
+	if ref.UID == "" {
+		return nil
+	}
+	if ref.Container == sandbox {
+		ref.Container = ""
+	}
+	return ref
 }
 
 // imageOf takes the name from what the container was started with. Tags of the
