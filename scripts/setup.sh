@@ -27,6 +27,7 @@ docker-compose      docker-compose
 haproxy             haproxy
 ctr                 containerd
 runc                runc
+podman              podman
 setpriv             util-linux
 '
 

@@ -13,11 +13,18 @@
 // Cost: one open stream. A connection costs one list and an inspect of each
 // container, four at a time.
 //
+// A handler that is too slow for the engine makes a gap too: the connection is
+// given up when 4096 events wait. dockerd remembers 256 events and forgets them
+// when it ends; it never tells of containers that ended while it was away.
+// Podman remembers all.
+//
 // Known limitations: of what happened in a gap that the engine does not remember
 // only the last end and the last start of a container are seen, and no kill,
-// restart, or change of its networks. Events are handled one after the other, so
-// an engine that holds an inspect back delays those behind it, 10 s at most. The
-// clock of an engine on another machine has to be right to a second.
+// restart, or change of its networks. Of more than 8192 events within 2 s, those
+// that the engine tells out of order in a gap may be lost. Events are handled one
+// after the other, so an engine that holds an inspect back delays those behind
+// it, 10 s at most. The clock of an engine on another machine has to be right to
+// a second.
 //
 // Kernel needs: none.
 package docker

@@ -185,6 +185,9 @@ func number(text string) *int {
 	return &n
 }
 
+// key is what makes two messages the same event.
+func (m *message) key() eventKey { return eventKey{m.nano, m.ID, m.Action, m.Container} }
+
 // about returns the id of the container that an event concerns, or "".
 func (m *message) about() string {
 	switch m.Type {

@@ -5,7 +5,7 @@ import "time"
 const (
 	// rememberedEvents bounds the events that are known as told, at 0.2 KB each.
 	// Only those of rememberedFor can come twice, of which dockerd repeats 256
-	// at most; Podman repeats all.
+	// at most; Podman repeats all. See ledger.horizon for when more come.
 	rememberedEvents = 2 * maxQueue
 	// rememberedFor is longer than what is asked for again.
 	rememberedFor = 2 * replayMargin
@@ -20,6 +20,10 @@ type ledger struct {
 	events  recent[eventKey]
 	gone    recent[string]
 	last    time.Time // of the newest event, the engine's clock
+	// horizon is the time of the newest event that was told and had to be
+	// forgotten for want of room, the engine's clock in nanoseconds since 1970.
+	// What is that old is taken for told.
+	horizon int64
 }
 
 // record is one container that exists, as far as is known.
@@ -31,10 +35,16 @@ type record struct {
 	// based: told is what is known to have been told. It is not in a record of
 	// which only the list or an inspect is known yet.
 	based bool
-	told  told
+	// rough: told was begun without a look at the container, so it says nothing
+	// of its health or whether it is paused.
+	rough bool
+	// behind: the container could not be read after a gap, so what happened in
+	// it is not told yet.
+	behind bool
+	told   told
 }
 
-// eventKey is what makes two events the same one.
+// eventKey tells events apart; see message.key.
 type eventKey struct {
 	nano                  int64
 	id, action, container string
@@ -56,10 +66,22 @@ func (l *ledger) isNews(m *message) bool {
 		oldest := l.last.Add(-rememberedFor).UnixNano()
 		l.events.forget(func(k eventKey) bool { return k.nano < oldest })
 	}
-	if !l.events.add(eventKey{m.nano, m.ID, m.Action, m.Container}) {
+	if m.nano <= l.horizon || l.events.has(m.key()) {
 		return false
 	}
+	if dropped, ok := l.events.add(m.key()); ok {
+		l.horizon = max(l.horizon, dropped.nano)
+	}
 	return m.Type != typeContainer || !l.gone.has(m.ID)
+}
+
+// from returns since when what the engine tells may be news.
+func (l *ledger) from() time.Time {
+	from := l.last.Add(-replayMargin)
+	if horizon := time.Unix(0, l.horizon); horizon.After(from) {
+		return horizon
+	}
+	return from
 }
 
 // admit books an event of a known container and reports whether it is to be
@@ -82,6 +104,20 @@ func (l *ledger) admit(m *message) bool {
 	return true
 }
 
+// missedBefore returns the end of a container that is removed without one:
+// dockerd 20.10 says nothing of a container that ended while it was away itself,
+// and removes it at its start if it was made with --rm.
+func (l *ledger) missedBefore(m *message) []Event {
+	r := l.records[m.ID]
+	if r == nil || m.Type != typeContainer || m.Action != actionDestroy || !r.told.running {
+		return nil
+	}
+	b := recovery{container: r.container, told: &r.told}
+	b.add(actionDie, m.Time)
+	r.told.running = false
+	return b.events
+}
+
 // begin takes all containers as they are: what was before is no news.
 func (l *ledger) begin(at time.Time) {
 	for _, r := range l.records {
@@ -96,6 +132,7 @@ func (l *ledger) recover(list []*Container, missing []string, at time.Time) []Ev
 	for _, c := range list {
 		if r := l.records[c.ID]; r != nil {
 			events = append(events, r.catchUp(at)...)
+			r.behind = r.behind && r.inspected.IsZero()
 		}
 	}
 	for _, id := range missing {
@@ -127,9 +164,19 @@ func (r *record) begin(m *message, at time.Time) {
 	case !r.inspected.IsZero():
 		r.told.baseline(r.container)
 	default:
-		r.told = told{name: r.container.Name, start: at, die: at}
+		r.told, r.rough = told{name: r.container.Name, start: at, die: at}, true
 	}
 	r.based = true
+}
+
+// learn takes what an inspect, begun at that time, or, with the zero time, an
+// event or the list says of a container.
+func (r *record) learn(c *Container, inspected time.Time) {
+	r.container, r.inspected = c, inspected
+	if r.rough && !inspected.IsZero() {
+		r.told.baseline(c)
+		r.rough = false
+	}
 }
 
 // told is what events have said of one container. It is kept apart from the
@@ -157,6 +204,9 @@ func (d *told) baseline(c *Container) {
 // isUp tells whether its first process lives. One that is "restarting" waits
 // for its next start.
 func isUp(s *State) bool { return s.Status == "running" || s.Status == "paused" }
+
+// hasEnded tells whether its first process is known to be dead.
+func hasEnded(s *State) bool { return s.Status == "exited" || s.Status == "dead" }
 
 // admit books an event; it returns false when that was told before.
 func (d *told) admit(m *message) bool {
@@ -228,33 +278,32 @@ func (r *record) catchUp(at time.Time) []Event {
 		d.created, d.name = true, c.Name
 	}
 	r.based = true
-	if s.FinishedAt.After(d.die) {
-		b.died(s)
+	if end := d.missedEnd(s, at); !end.IsZero() {
+		b.died(s, end)
 	}
 	if s.StartedAt.After(d.start) {
 		b.add(actionStart, s.StartedAt)
 		d.start, d.paused, d.health = s.StartedAt, false, ""
 	}
 	d.running = isUp(s)
-	if c.Name != d.name && d.name != "" {
-		b.add(actionRename, at).OldName = d.name
-	}
-	d.name = c.Name
-	if paused := s.Status == "paused"; d.running && paused != d.paused {
-		action := actionUnpause
-		if paused {
-			action = actionPause
-		}
-		b.add(action, at)
-		d.paused = paused
-	}
-	// Without probes, in a container that is stopped or paused, dockerd shows
-	// "unhealthy" and sends no event.
-	if s.Status == "running" && s.Health != d.health && (s.Health == "healthy" || s.Health == "unhealthy") {
-		b.add(actionHealth, at).Health = s.Health
-		d.health = s.Health
-	}
+	b.changed(at)
 	return b.events
+}
+
+// missedEnd returns when a container ended that is not told to have, or the zero
+// time. at is when it was inspected.
+func (d *told) missedEnd(s *State, at time.Time) time.Time {
+	switch {
+	case s.FinishedAt.After(d.die):
+		return s.FinishedAt
+	// From here on the time is the best there is: an engine whose clock was set
+	// back may write one before that of the last end.
+	case d.running && s.StartedAt.After(d.start):
+		return s.StartedAt
+	case d.running && hasEnded(s):
+		return at
+	}
+	return time.Time{}
 }
 
 // vanished returns what must have happened to a container that is no more.
@@ -287,20 +336,44 @@ func (b *recovery) add(action string, at time.Time) *Event {
 	return &b.events[len(b.events)-1]
 }
 
+// changed adds what changes a container without its start or end.
+func (b *recovery) changed(at time.Time) {
+	c, d := b.container, b.told
+	s := &c.State
+	if c.Name != d.name && d.name != "" {
+		b.add(actionRename, at).OldName = d.name
+	}
+	d.name = c.Name
+	if paused := s.Status == "paused"; d.running && paused != d.paused {
+		action := actionUnpause
+		if paused {
+			action = actionPause
+		}
+		b.add(action, at)
+		d.paused = paused
+	}
+	// Without probes, in a container that is stopped or paused, dockerd shows
+	// "unhealthy" and sends no event.
+	if s.Status == "running" && s.Health != d.health && (s.Health == "healthy" || s.Health == "unhealthy") {
+		b.add(actionHealth, at).Health = s.Health
+		d.health = s.Health
+	}
+}
+
 // died adds the end of a container, which may have started again since. Then
 // the state tells neither exit code nor reason.
-func (b *recovery) died(s *State) {
-	last := !s.StartedAt.After(s.FinishedAt)
+func (b *recovery) died(s *State, at time.Time) {
+	last := !s.StartedAt.After(at) && !isUp(s)
 	if last && s.OOMKilled && !b.told.oom.After(s.StartedAt) {
-		b.add(actionOOM, s.FinishedAt)
-		b.told.oom = s.FinishedAt
+		b.add(actionOOM, at)
+		b.told.oom = at
 	}
-	event := b.add(actionDie, s.FinishedAt)
+	event := b.add(actionDie, at)
 	if last {
 		code := s.ExitCode
 		event.ExitCode = &code
 	}
-	b.told.die, b.told.paused = s.FinishedAt, false
+	b.told.die, b.told.paused = at, false
 }
 
 // recent remembers the last so many values.
@@ -319,17 +392,19 @@ func (r *recent[T]) has(value T) bool {
 	return ok
 }
 
-// add returns false when the value is already there.
-func (r *recent[T]) add(value T) bool {
+// add remembers a value, unless it is known. If another one had to be dropped
+// for it, that is returned.
+func (r *recent[T]) add(value T) (dropped T, ok bool) {
 	if r.has(value) {
-		return false
+		return dropped, false
 	}
-	if len(r.order) == r.limit {
+	if ok = len(r.order) == r.limit; ok {
+		dropped = r.order[0]
 		r.drop()
 	}
 	r.known[value] = struct{}{}
 	r.order = append(r.order, value)
-	return true
+	return dropped, ok
 }
 
 // forget drops the oldest values as long as they are old.

@@ -4,10 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -85,11 +83,19 @@ func TestLifeOfAContainer(t *testing.T) {
 
 	var own []string
 	for _, action := range r.actions(c.ID) {
-		if action != "connect" && action != "disconnect" { // whose order with start is the engine's affair
-			own = append(own, action)
+		switch action {
+		case "connect", "disconnect": // whose order with start is the engine's affair
+			continue
+		case actionPause, actionUnpause:
+			// dockerd 20.10 tells both once more when its containerd's word of
+			// the pause comes after the container goes on.
+			if slices.Contains(own, action) {
+				continue
+			}
 		}
+		own = append(own, action)
 	}
-	require.Equal(t, []string{"create", "start", "pause", "unpause", "rename", "kill", "die", "destroy"}, own)
+	require.Equal(t, []string{"create", "start", "pause", "unpause", "rename", "kill", "die", "destroy"}, own, "%+v", r.of(c.ID))
 	require.Equal(t, c.Name+"-new", r.last(c.ID).Name)
 	for _, event := range r.of(c.ID) {
 		switch event.Action {
@@ -183,56 +189,11 @@ func TestNetworkAndHealth(t *testing.T) {
 	connected("disconnect", 1)
 }
 
-// private starts an engine of this test's own and returns how to end it by
-// force, which leaves the rest of Stop to do.
-func private(t *testing.T) (start func() *testkit.Engine, kill func()) {
-	t.Helper()
-	testkit.NeedRoot(t)
-	testkit.NeedCommand(t, "dockerd", "ip")
-	dir, err := os.MkdirTemp("", "dk")
-	require.NoError(t, err)
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	var e *testkit.Engine
-	t.Cleanup(func() {
-		if e != nil {
-			require.NoError(t, e.Stop())
-		}
-	})
-	start = func() *testkit.Engine {
-		t.Helper()
-		next, err := testkit.StartEngine(context.Background(), dir, t.Logf)
-		require.NoError(t, err)
-		e = next
-		return next
-	}
-	kill = func() {
-		t.Helper()
-		pid, err := os.ReadFile(filepath.Join(filepath.Dir(e.Socket()), "docker.pid"))
-		require.NoError(t, err)
-		number, err := strconv.Atoi(strings.TrimSpace(string(pid)))
-		require.NoError(t, err)
-		process, err := os.FindProcess(number)
-		require.NoError(t, err)
-		require.NoError(t, process.Kill())
-		testkit.Eventually(t, patience, func() error {
-			if _, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", number)); err == nil {
-				return errNotYet
-			}
-			return nil
-		})
-		// Its containerd dies with it. Where process 1 does not reap, the zombie
-		// keeps the number in this file, and the next dockerd takes it for alive.
-		containerd := filepath.Join(filepath.Dir(e.Socket()), "exec/containerd/containerd.pid")
-		require.NoError(t, os.Remove(containerd))
-	}
-	return start, kill
-}
-
 // An orderly restart of the engine kills its containers; each has one end and
 // is found within 2 s.
 func TestEngineRestart(t *testing.T) {
-	start, _ := private(t)
-	e := start()
+	p := private(t)
+	e := p.start()
 	r := newTape()
 	watch(t, WatcherOptions{Endpoint: e.Host()}, r)
 	r.waitFor(t, "synced", 1)
@@ -246,7 +207,7 @@ func TestEngineRestart(t *testing.T) {
 	require.NoError(t, e.Stop())
 	r.waitFor(t, "disconnected", 1)
 	begun := time.Now()
-	e = start()
+	e = p.start()
 	ready := time.Now()
 	r.waitFor(t, "synced", 2)
 	t.Logf("engine up after %v, synced %v later", ready.Sub(begun), time.Since(ready))
@@ -261,16 +222,14 @@ func TestEngineRestart(t *testing.T) {
 	for _, c := range ids {
 		want[c+" create"], want[c+" start"], want[c+" die"] = 1, 2, 1
 	}
-	got := r.tally(ids...)
-	maps.DeleteFunc(got, func(line string, _ int) bool { return strings.HasSuffix(line, " kill") })
-	require.Equal(t, want, got)
+	require.Equal(t, want, withoutKills(r.tally(ids...)))
 }
 
 // The engine dies while containers come and go. Each of them has one of each
 // event in the end, however the engine came to know.
 func TestEngineKilled(t *testing.T) {
-	start, kill := private(t)
-	e := start()
+	p := private(t)
+	e := p.start()
 	r := newTape()
 	w, _ := watch(t, WatcherOptions{Endpoint: e.Host(), EventTypes: []string{"container"}}, r)
 	r.waitFor(t, "synced", 1)
@@ -278,13 +237,13 @@ func TestEngineKilled(t *testing.T) {
 	for i := range 20 {
 		spec := short(i)
 		if i%2 == 0 {
-			spec.Cmd, spec.Adjust = []string{"sleep", "1000"}, nil
+			spec.Cmd, spec.Adjust = []string{"sleep", "1000"}, quickToStop
 		}
 		ids = append(ids, create(t, e, spec))
 	}
-	kill()
+	p.kill()
 	r.waitFor(t, "disconnected", 1)
-	e = start()
+	e = p.start()
 	ready := time.Now()
 	r.waitFor(t, "synced", 2)
 	require.Less(t, time.Since(ready), 2*time.Second)
@@ -299,9 +258,7 @@ func TestEngineKilled(t *testing.T) {
 		r.waitFor(t, "gone "+c, 1)
 		want[c+" create"], want[c+" start"], want[c+" die"], want[c+" destroy"] = 1, 1, 1, 1
 	}
-	got := r.tally(ids...)
-	maps.DeleteFunc(got, func(line string, _ int) bool { return strings.HasSuffix(line, " kill") })
-	require.Equal(t, want, got)
+	require.Equal(t, want, withoutKills(r.tally(ids...)))
 	t.Logf("%+v", w.Stats())
 }
 

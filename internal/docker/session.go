@@ -31,6 +31,11 @@ type looked struct {
 // nobody listened: first from the engine's memory, then from what has changed.
 func (w *Watcher) sync(ctx context.Context, list []*Container, past []*message, f *feed) error {
 	missing := w.missing(list)
+	if !w.synced {
+		// An attempt before this one broke off halfway. What it told was true
+		// then, so what has changed since is news.
+		w.ledger.begin(w.options.Now())
+	}
 	if err := w.putAll(ctx, list); err != nil {
 		return err
 	}
@@ -40,15 +45,15 @@ func (w *Watcher) sync(ctx context.Context, list []*Container, past []*message, 
 	}
 	var events []Event
 	for _, m := range append(past, f.waiting()...) {
-		if event, ok := w.handle(ctx, m); ok {
-			events = append(events, event)
-		}
+		events = append(events, w.handle(ctx, m)...)
 	}
-	if w.synced {
-		events = append(events, w.ledger.recover(list, missing, at)...)
-	}
+	events = append(events, w.ledger.recover(list, missing, at)...)
 	w.synced = true
 	w.handler.Synced()
+	for _, id := range w.unanswered {
+		w.wants.add(id)
+	}
+	w.unanswered = nil
 	slices.SortStableFunc(events, func(a, b Event) int { return a.Time.Compare(b.Time) })
 	for _, e := range events {
 		w.emit(e)
@@ -96,6 +101,7 @@ func (w *Watcher) putAll(ctx context.Context, list []*Container) error {
 			w.putBrief(brief[l.id])
 		case isAnswer(l.err):
 			w.putBrief(brief[l.id])
+			w.askAgain(l.id)
 		default: // there is no engine any more
 			cancel(l.err)
 		}
@@ -103,10 +109,22 @@ func (w *Watcher) putAll(ctx context.Context, list []*Container) error {
 	return context.Cause(ctx)
 }
 
-// putBrief tells what little is known of a container, unless more was known.
+// putBrief tells what little is known of a container that could not be read, or
+// what was known of it before.
 func (w *Watcher) putBrief(c *Container) {
-	if w.ledger.records[c.ID] == nil {
-		w.put(c, time.Time{})
+	r := w.ledger.records[c.ID]
+	if r != nil {
+		c = r.container
+	}
+	r = w.put(c, time.Time{})
+	r.behind = w.synced || r.based
+}
+
+// askAgain asks about a container once more when there is time. It is not for
+// one that the engine holds back: that would hold back all events.
+func (w *Watcher) askAgain(id string) {
+	if w.wants.add(id) {
+		w.again[id] = struct{}{}
 	}
 }
 
@@ -164,20 +182,21 @@ func (w *Watcher) put(c *Container, inspected time.Time) *record {
 		r = &record{}
 		w.ledger.records[c.ID] = r
 	}
-	r.container, r.inspected = c, inspected
+	r.learn(c, inspected)
 	w.counts.containers.Store(int64(len(w.ledger.records)))
 	w.handler.Put(c)
 	return r
 }
 
-// handle does what an event asks for, and returns it when it is to be told.
-func (w *Watcher) handle(ctx context.Context, m *message) (Event, bool) {
+// handle does what an event asks for, and returns it when it is to be told, and
+// before it what it shows to have been missed.
+func (w *Watcher) handle(ctx context.Context, m *message) []Event {
 	if !w.ledger.isNews(m) {
 		w.counts.repeated.Add(1)
-		return Event{}, false
+		return nil
 	}
 	if m.use == useNone {
-		return Event{}, false
+		return nil
 	}
 	if m.Type == typeImage {
 		w.client.ForgetImages() // by which id it is known, not every engine says
@@ -185,11 +204,15 @@ func (w *Watcher) handle(ctx context.Context, m *message) (Event, bool) {
 	if id := m.about(); id != "" {
 		w.refresh(ctx, m, id)
 	}
+	events := w.ledger.missedBefore(m)
 	if !w.ledger.admit(m) {
 		w.counts.repeated.Add(1)
-		return Event{}, false
+		return events
 	}
-	return m.Event, m.use == useTell
+	if m.use == useTell {
+		events = append(events, m.Event)
+	}
+	return events
 }
 
 // refresh inspects the container of an event, unless that was done since it
@@ -214,6 +237,19 @@ func (w *Watcher) refresh(ctx context.Context, m *message, id string) {
 	}
 }
 
+// settle tells what had happened to a container that could not be read after a
+// gap, as soon as it could be.
+func (w *Watcher) settle(id string) {
+	r := w.ledger.records[id]
+	if r == nil || !r.behind || r.inspected.IsZero() {
+		return
+	}
+	r.behind = false
+	for _, e := range r.catchUp(r.inspected) {
+		w.emit(e)
+	}
+}
+
 // emit tells an event, and what follows from it.
 func (w *Watcher) emit(e Event) {
 	w.counts.events.Add(1)
@@ -229,6 +265,8 @@ func (w *Watcher) emit(e Event) {
 
 // answer tells a container that somebody asked for, or that there is none.
 func (w *Watcher) answer(ctx context.Context, id string) {
+	_, own := w.again[id]
+	delete(w.again, id)
 	r := w.ledger.records[id]
 	if r != nil && !r.inspected.IsZero() {
 		w.handler.Put(r.container)
@@ -238,8 +276,11 @@ func (w *Watcher) answer(ctx context.Context, id string) {
 	switch {
 	case l.err == nil:
 		w.put(l.container, l.begun).begin(nil, l.begun)
-	case errors.Is(l.err, ErrNotFound) && r == nil:
+		w.settle(id)
+	case errors.Is(l.err, ErrNotFound) && r == nil && !own:
 		w.handler.Absent(id)
+	case l.err != nil && !own && !isAnswer(l.err) && len(w.unanswered) < maxWants:
+		w.unanswered = append(w.unanswered, id) // for the next connection
 	}
 }
 

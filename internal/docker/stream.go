@@ -44,6 +44,9 @@ type choice struct {
 	// since and until are the engine's clock; zero until is without end, zero
 	// since is from now on.
 	since, until time.Time
+	// known were told before. They are passed over before anything is bounded:
+	// else what comes again could take all the room, each time.
+	known map[eventKey]struct{}
 }
 
 func (q choice) values() url.Values {
@@ -145,11 +148,11 @@ type feed struct {
 
 // startFeed begins to read. It ends with the stream, or when it is too far ahead:
 // the engine would drop events silently for a reader that makes it wait.
-func startFeed(s *stream, now func() time.Time, counts *counters) *feed {
+func startFeed(s *stream, q choice, now func() time.Time, counts *counters) *feed {
 	f := &feed{messages: make(chan *message, maxQueue), stream: s}
 	go func() {
 		defer close(f.messages)
-		f.err = readMessages(s, now, counts, func(m *message) bool {
+		f.err = s.news(q.known, now, counts, func(m *message) bool {
 			select {
 			case f.messages <- m:
 				return true
@@ -164,8 +167,9 @@ func startFeed(s *stream, now func() time.Time, counts *counters) *feed {
 	return f
 }
 
-// readMessages hands on what can be read until hand refuses or the stream ends.
-func readMessages(s *stream, now func() time.Time, counts *counters, hand func(*message) bool) error {
+// news hands on what can be read and is not known, until hand refuses or the
+// stream ends.
+func (s *stream) news(known map[eventKey]struct{}, now func() time.Time, counts *counters, hand func(*message) bool) error {
 	for {
 		line, err := s.next()
 		if err != nil && !errors.Is(err, errTooLarge) {
@@ -177,6 +181,10 @@ func readMessages(s *stream, now func() time.Time, counts *counters, hand func(*
 		}
 		if err != nil {
 			counts.malformed.Add(1)
+			continue
+		}
+		if _, ok := known[m.key()]; ok {
+			counts.repeated.Add(1)
 			continue
 		}
 		m.received = now()
@@ -222,7 +230,7 @@ func (c *Client) past(ctx context.Context, q choice, counts *counters) []*messag
 	}
 	defer func() { _ = s.body.Close() }()
 	var list []*message
-	err = readMessages(s, func() time.Time { return q.until }, counts, func(m *message) bool {
+	err = s.news(q.known, func() time.Time { return q.until }, counts, func(m *message) bool {
 		list = append(list, m)
 		return len(list) < maxPast
 	})

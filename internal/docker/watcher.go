@@ -3,6 +3,7 @@ package docker
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -66,11 +67,13 @@ type Watcher struct {
 	counts  counters
 
 	// Of the goroutine of Run:
-	handler Handler
-	ledger  *ledger
-	since   time.Time // when the first stream was opened
-	synced  bool      // once at least: changes are news from then on
-	down    bool      // and the handler knows
+	unanswered []string // asked for when the connection broke
+	handler    Handler
+	ledger     *ledger
+	since      time.Time           // when the first stream was opened
+	synced     bool                // once at least: changes are news from then on
+	down       bool                // and the handler knows
+	again      map[string]struct{} // asked about by ourselves, and still in wants
 }
 
 // NewWatcher checks the options. Nothing is connected before Run.
@@ -93,7 +96,7 @@ func NewWatcher(options WatcherOptions) (*Watcher, error) {
 	if !slices.Contains(options.EventTypes, typeContainer) {
 		options.EventTypes = append([]string{typeContainer}, options.EventTypes...)
 	}
-	return &Watcher{options: options, client: c, wants: newWants(), ledger: newLedger()}, nil
+	return &Watcher{options: options, client: c, wants: newWants(), ledger: newLedger(), again: map[string]struct{}{}}, nil
 }
 
 // Run connects, tells the handler, and connects again after each outage, until
@@ -172,7 +175,9 @@ func (w *Watcher) connect(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	f := startFeed(events, w.options.Now, &w.counts)
+	// A copy, because the stream is read while the events before it are handled.
+	want.known = maps.Clone(w.ledger.events.known)
+	f := startFeed(events, want, w.options.Now, &w.counts)
 	defer f.stop()
 	var past []*message
 	if w.since.IsZero() {
@@ -203,7 +208,7 @@ func (w *Watcher) from() time.Time {
 	if w.since.IsZero() {
 		return time.Time{}
 	}
-	if from := w.ledger.last.Add(-replayMargin); from.After(w.since) {
+	if from := w.ledger.from(); from.After(w.since) {
 		return from
 	}
 	return w.since
@@ -221,8 +226,10 @@ func (w *Watcher) follow(ctx context.Context, f *feed) error {
 			if !ok {
 				return f.err
 			}
-			if event, ok := w.handle(ctx, m); ok {
-				w.emit(event)
+			events := w.handle(ctx, m)
+			w.settle(m.about())
+			for _, e := range events {
+				w.emit(e)
 			}
 		case <-w.wants.wake:
 			w.answerWant(ctx, timer)

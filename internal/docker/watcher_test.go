@@ -274,42 +274,6 @@ func TestBurstNeedsOneInspect(t *testing.T) {
 	require.Equal(t, "15", r.of(b)[0].Signal)
 }
 
-// A handler that is too slow for the engine loses nothing: the connection is
-// given up, what was read is told, and the rest is asked for again.
-func TestSlowHandler(t *testing.T) {
-	testkit.VerifyNoLeaks(t)
-	f, r, a := newFake(t), newTape(), id("a")
-	f.set(a, inspectOf(a, fakeState{"n", "running", time.Now(), time.Time{}}))
-	gate := make(chan struct{})
-	open := sync.OnceFunc(func() { close(gate) })
-	defer open()
-	var once sync.Once
-	r.block = func(Event) { once.Do(func() { <-gate }) }
-	f.start()
-	watch(t, WatcherOptions{Endpoint: f.endpoint()}, r)
-	r.waitFor(t, "synced", 1)
-	const total = maxQueue + 100
-	at := time.Now()
-	for i := range total {
-		f.event(at.Add(time.Duration(i)), "kill", a, `,"signal":"1"`)
-	}
-	testkit.Eventually(t, patience, func() error { // our reader has gone
-		f.mu.Lock()
-		defer f.mu.Unlock()
-		if len(f.streams) > 0 {
-			return errNotYet
-		}
-		return nil
-	})
-	open()
-	r.waitFor(t, "synced", 2)
-	require.ErrorIs(t, r.why(), errBehind)
-	r.waitFor(t, "kill "+a, total)
-	f.event(time.Now(), "oom", a, "")
-	r.waitFor(t, "oom "+a, 1)
-	require.Len(t, r.of(a), total+1)
-}
-
 // Questions are answered, once, and not faster than the engine can bear.
 func TestWant(t *testing.T) {
 	testkit.VerifyNoLeaks(t)

@@ -25,27 +25,42 @@ type metricsTags struct {
 
 func newMetricsTags(c *core, next consumer.Metrics) *metricsTags {
 	m := &metricsTags{core: c, next: next}
-	m.hold = newHold(m.passHeld, pmetric.Metrics.DataPointCount, c.now)
+	m.hold = newHold(m.passHeld, metricsSize, c.now)
 	c.waits = m.hold
 	return m
 }
 
-// ConsumeMetrics tags what it can at once; the rest follows when it can be.
+func metricsSize(md pmetric.Metrics) int {
+	return max(md.DataPointCount(), new(pmetric.ProtoMarshaler).MetricsSize(md)/itemBytes)
+}
+
+// ConsumeMetrics tags what it can at once; the rest follows when it can be. An
+// error leaves the batch whole, for who tries again.
 func (m *metricsTags) ConsumeMetrics(ctx context.Context, md pmetric.Metrics) error {
 	v := m.visit(m.peerOf(ctx))
+	var later []setAside[pmetric.Metrics]
 	md.ResourceMetrics().RemoveIf(func(rm pmetric.ResourceMetrics) bool {
-		f := v.look(rm.Resource().Attributes())
-		later := aside(v, m.hold, &f, func() pmetric.Metrics {
-			alone := pmetric.NewMetrics()
-			rm.MoveTo(alone.ResourceMetrics().AppendEmpty())
-			return alone
-		})
-		return later || !m.tag(v, rm, &f)
+		attributes := rm.Resource().Attributes()
+		f := v.look(attributes)
+		if !waits(v, m.hold, &f) {
+			return !m.tag(v, rm, &f)
+		}
+		v.name(attributes, &f)
+		alone := pmetric.NewMetrics()
+		rm.MoveTo(alone.ResourceMetrics().AppendEmpty())
+		later = append(later, setAside[pmetric.Metrics]{found: f, data: alone})
+		return true
 	})
-	if md.ResourceMetrics().Len() == 0 {
-		return nil
+	if md.ResourceMetrics().Len() > 0 {
+		if err := m.next.ConsumeMetrics(ctx, md); err != nil {
+			for _, l := range later {
+				l.data.ResourceMetrics().MoveAndAppendTo(md.ResourceMetrics())
+			}
+			return err
+		}
 	}
-	return m.next.ConsumeMetrics(ctx, md)
+	putAside(v, m.hold, later)
+	return nil
 }
 
 func (m *metricsTags) tag(v *visit, rm pmetric.ResourceMetrics, f *found) (selected bool) {
@@ -62,7 +77,7 @@ func (m *metricsTags) passHeld(data []pmetric.Metrics) {
 			return !m.tag(v, rm, &f)
 		})
 		if md.ResourceMetrics().Len() > 0 {
-			m.handedOn(m.next.ConsumeMetrics(context.Background(), md), items)
+			m.handedOn(m.next.ConsumeMetrics(m.passing, md), items)
 		}
 	}
 }
@@ -77,27 +92,41 @@ type logsTags struct {
 
 func newLogsTags(c *core, next consumer.Logs) *logsTags {
 	l := &logsTags{core: c, next: next}
-	l.hold = newHold(l.passHeld, plog.Logs.LogRecordCount, c.now)
+	l.hold = newHold(l.passHeld, logsSize, c.now)
 	c.waits = l.hold
 	return l
 }
 
-// ConsumeLogs tags what it can at once; the rest follows when it can be.
+func logsSize(ld plog.Logs) int {
+	return max(ld.LogRecordCount(), new(plog.ProtoMarshaler).LogsSize(ld)/itemBytes)
+}
+
+// ConsumeLogs does for logs what ConsumeMetrics does for metrics.
 func (l *logsTags) ConsumeLogs(ctx context.Context, ld plog.Logs) error {
 	v := l.visit(l.peerOf(ctx))
+	var later []setAside[plog.Logs]
 	ld.ResourceLogs().RemoveIf(func(rl plog.ResourceLogs) bool {
-		f := v.look(rl.Resource().Attributes())
-		later := aside(v, l.hold, &f, func() plog.Logs {
-			alone := plog.NewLogs()
-			rl.MoveTo(alone.ResourceLogs().AppendEmpty())
-			return alone
-		})
-		return later || !v.apply(rl.Resource().Attributes(), &f)
+		attributes := rl.Resource().Attributes()
+		f := v.look(attributes)
+		if !waits(v, l.hold, &f) {
+			return !v.apply(attributes, &f)
+		}
+		v.name(attributes, &f)
+		alone := plog.NewLogs()
+		rl.MoveTo(alone.ResourceLogs().AppendEmpty())
+		later = append(later, setAside[plog.Logs]{found: f, data: alone})
+		return true
 	})
-	if ld.ResourceLogs().Len() == 0 {
-		return nil
+	if ld.ResourceLogs().Len() > 0 {
+		if err := l.next.ConsumeLogs(ctx, ld); err != nil {
+			for _, a := range later {
+				a.data.ResourceLogs().MoveAndAppendTo(ld.ResourceLogs())
+			}
+			return err
+		}
 	}
-	return l.next.ConsumeLogs(ctx, ld)
+	putAside(v, l.hold, later)
+	return nil
 }
 
 func (l *logsTags) passHeld(data []plog.Logs) {
@@ -109,7 +138,7 @@ func (l *logsTags) passHeld(data []plog.Logs) {
 			return !v.apply(rl.Resource().Attributes(), &f)
 		})
 		if ld.ResourceLogs().Len() > 0 {
-			l.handedOn(l.next.ConsumeLogs(context.Background(), ld), items)
+			l.handedOn(l.next.ConsumeLogs(l.passing, ld), items)
 		}
 	}
 }

@@ -15,6 +15,8 @@ type identity struct {
 	cgroupPath                        string
 	pid                               int
 	hostName                          string
+	// named: the container's id was there.
+	named bool
 	// selfReport: an application speaks of itself, so its pid is a number of its
 	// own pid namespace and says nothing here.
 	selfReport bool
@@ -25,11 +27,12 @@ func identify(resource pcommon.Map) (id identity) {
 	for key, v := range resource.All() {
 		switch key {
 		case keyContainerID:
-			id.containerID = text(v)
+			id.containerID = shortText(v)
+			id.named = id.containerID != ""
 		case "k8s.pod.uid":
-			id.podUID = text(v)
+			id.podUID = shortText(v)
 		case "k8s.container.name":
-			id.podContainer = text(v)
+			id.podContainer = shortText(v)
 		case "linux.cgroup.path":
 			id.cgroupPath = text(v)
 		case "process.pid":
@@ -41,6 +44,18 @@ func identify(resource pcommon.Map) (id identity) {
 		}
 	}
 	return id
+}
+
+// longestID bounds what is remembered of ids that nobody knows. The longest that
+// are given have 64 characters, names of containers in pods 63.
+const longestID = 128
+
+// shortText is a text that may be an id; "" for what is too long to be one.
+func shortText(v pcommon.Value) string {
+	if s := text(v); len(s) <= longestID {
+		return s
+	}
+	return ""
 }
 
 func text(v pcommon.Value) string {

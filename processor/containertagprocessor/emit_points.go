@@ -49,7 +49,11 @@ func (t *tagger) peer(point pcommon.Map) {
 	if !ok {
 		return
 	}
-	entry := t.container(id.Str(), "")
+	peer := shortText(id)
+	if peer == "" {
+		return
+	}
+	entry := t.container(peer, "")
 	if entry == nil || !entry.known {
 		return
 	}

@@ -4,6 +4,8 @@ import (
 	"net/netip"
 
 	"go.opentelemetry.io/collector/pdata/pcommon"
+
+	"github.com/tallymanhq/tallyman/processor/containertagprocessor/internal/tags"
 )
 
 // visit is one batch on its way through a processor. It belongs to one
@@ -31,48 +33,52 @@ type found struct {
 	crowded bool
 }
 
-// aside puts a resource aside if it has to wait for tags: its own, or those of
-// earlier data of the same container. take moves it out of its batch.
-func aside[T any](v *visit, h *hold[T], f *found, take func() T) bool {
-	if f.entry == nil || !f.entry.pends(v.tagger.now) && !h.has(f.key) {
-		return false
-	}
-	f.crowded = !h.add(f.key, f.entry.waitUntil, take)
-	return !f.crowded
-}
-
 // apply tags a resource. It reports false for one that is not selected.
 func (v *visit) apply(attributes pcommon.Map, f *found) bool {
+	host := v.tagger.host.Load()
 	switch {
 	case f.key == "":
 		v.counts.count(noContainer)
-		v.tagger.host.Load().apply(attributes, f.id.hostName)
+		host.apply(attributes, f.id.hostName)
 		return true
-	case f.entry == nil:
-		return v.applyNone(attributes)
-	case f.entry.drop:
+	case f.entry == nil && v.tagger.dropsUnknown(), f.entry != nil && f.entry.drop:
 		v.counts.count(excluded)
 		return false
+	case f.entry == nil:
+		v.counts.untagged(tooMany)
+		host.apply(attributes, f.id.hostName)
+	case f.entry.known:
+		v.counts.count(wasTagged)
+		f.entry.template.apply(attributes, v.spare, v.cfg.Override)
+	default:
+		v.counts.untagged(v.why(f))
+		host.apply(attributes, f.id.hostName)
 	}
-	v.countTagged(f)
-	f.entry.template.apply(attributes, v.spare, v.cfg.Override)
-	if f.id.containerID != "" {
-		if given, ok := attributes.GetOrPutEmpty(keyContainerID); !ok {
-			given.SetStr(f.id.containerID)
-		}
-	}
+	v.name(attributes, f)
 	return true
 }
 
-// applyNone treats the data of a container that is not even asked for.
-func (v *visit) applyNone(attributes pcommon.Map) bool {
-	if v.tagger.selector.Any() && v.cfg.Unknown == unknownDrop {
-		v.counts.count(excluded)
-		return false
+// name writes the id of a container that was found by other means than it.
+func (v *visit) name(attributes pcommon.Map, f *found) {
+	if f.id.containerID == "" || f.id.named || v.cfg.Cardinality == tags.None {
+		return
 	}
-	v.counts.untagged(tooMany)
-	v.tagger.host.Load().apply(attributes, "")
-	return true
+	if given, ok := attributes.GetOrPutEmpty(keyContainerID); !ok {
+		given.SetStr(f.id.containerID)
+	}
+}
+
+// why tells the reason that a container has no tags.
+func (v *visit) why(f *found) reason {
+	switch {
+	case f.crowded:
+		return tooMany
+	case !f.entry.complete:
+		return late
+	case !v.hub.anyUp():
+		return noSource
+	}
+	return unknownToAll
 }
 
 // look tells which container, or pod, a resource is of.
@@ -83,12 +89,13 @@ func (v *visit) look(attributes pcommon.Map) (f found) {
 }
 
 // find tells which container, or pod, a resource is of. The key is empty if it
-// names none, and id.containerID is set when that was found out.
+// names none, and id.containerID is set when that was found out. A number of a
+// process says nothing beside the name of another host.
 func (v *visit) find(id *identity) (entry *tagged, key string) {
 	if id.containerID == "" {
 		id.fromPath()
 	}
-	if id.containerID == "" && id.pid > 0 && !id.selfReport {
+	if id.containerID == "" && id.podUID == "" && id.pid > 0 && !id.selfReport && !v.tagger.host.Load().isOther(id.hostName) {
 		id.containerID = v.hub.containerOf(id.pid)
 	}
 	switch {
@@ -96,14 +103,12 @@ func (v *visit) find(id *identity) (entry *tagged, key string) {
 		return v.byID(id), id.containerID
 	case id.podUID != "":
 		entry := v.tagger.inPod(id.podUID, id.podContainer)
-		if entry.entity != nil {
-			id.containerID = entry.entity.Container.ID
-		}
+		id.containerID = entry.id
 		return entry, podWaitKey(id.podUID)
 	case v.peer.IsValid():
 		if entry := v.tagger.byAddress(v.peer); entry != nil {
-			id.containerID = entry.entity.Container.ID
-			return entry, id.containerID
+			id.containerID = entry.id
+			return entry, entry.id
 		}
 	}
 	return nil, ""
@@ -119,19 +124,4 @@ func (v *visit) byID(id *identity) *tagged {
 		return pod
 	}
 	return entry
-}
-
-func (v *visit) countTagged(f *found) {
-	switch {
-	case f.entry.known:
-		v.counts.count(wasTagged)
-	case f.crowded:
-		v.counts.untagged(tooMany)
-	case !f.entry.complete:
-		v.counts.untagged(late)
-	case !v.hub.anyUp():
-		v.counts.untagged(noSource)
-	default:
-		v.counts.untagged(unknownToAll)
-	}
 }

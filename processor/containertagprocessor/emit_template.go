@@ -20,7 +20,10 @@ const (
 // template is a finished map of attributes. Copying it at once costs less than
 // half of putting its attributes one by one, since each put looks through all
 // that are there (BenchmarkResource). It is only read.
-type template struct{ attributes pcommon.Map }
+type template struct {
+	attributes pcommon.Map
+	n          int // of attributes; the zero template has none and no map
+}
 
 // newTemplate takes tags of a container or pod, and of the host what they leave.
 func newTemplate(set []tags.Attribute, host *hostTags) template {
@@ -42,16 +45,16 @@ func newTemplate(set []tags.Attribute, host *hostTags) template {
 			m.PutStr(a.Key, a.Value)
 		}
 	}
-	return template{m}
+	return template{m, m.Len()}
 }
 
 // apply adds to a resource what it lacks. spare is an empty map that is used
 // again for the next.
 func (t template) apply(resource, spare pcommon.Map, override bool) {
-	if t.attributes.Len() == 0 {
+	if t.n == 0 {
 		return
 	}
-	spare.EnsureCapacity(t.attributes.Len() + resource.Len())
+	spare.EnsureCapacity(t.n + resource.Len())
 	t.attributes.CopyTo(spare)
 	for k, v := range resource.All() {
 		tag, both := spare.GetOrPutEmpty(k)
@@ -84,16 +87,21 @@ func newHostTags(attributes []entity.Attribute) *hostTags {
 	return h
 }
 
-// apply adds what a resource without a container lacks. Data that name another
-// host are not of this one; it reports false for them.
-func (h *hostTags) apply(resource pcommon.Map, hostName string) bool {
-	if hostName != "" && h.name != "" && hostName != h.name {
-		return false
+// isOther tells of data that name another host than this one: they may be of
+// another one, or of a container that calls itself so.
+func (h *hostTags) isOther(hostName string) bool {
+	return hostName != "" && h.name != "" && hostName != h.name
+}
+
+// apply adds what a resource without a known container lacks, unless it names
+// another host.
+func (h *hostTags) apply(resource pcommon.Map, hostName string) {
+	if h.isOther(hostName) {
+		return
 	}
 	for _, a := range h.attributes {
 		if v, ok := resource.GetOrPutEmpty(a.Key); !ok {
 			v.SetStr(a.Value)
 		}
 	}
-	return true
 }

@@ -5,6 +5,7 @@ import (
 	"runtime"
 	"testing"
 
+	"github.com/stretchr/testify/require"
 	"go.opentelemetry.io/collector/pdata/pcommon"
 	"go.opentelemetry.io/collector/pdata/pmetric"
 
@@ -77,36 +78,68 @@ func tagsOf(r *rig, id string) pcommon.Map {
 	return m
 }
 
-// perResource measures batches of n resources, made anew outside of the clock,
-// and reports time and allocations per resource.
+// perResource measures batches of n resources, made anew outside of the clock, and
+// reports the time per resource.
 func perResource(b *testing.B, r *rig, n int, attributes func(int) pcommon.Map) {
-	template := make([]pcommon.Map, n)
-	for i := range template {
-		template[i] = attributes(i)
+	batch := metricsOf()
+	for i := range n {
+		metricsOf(attributes(i)).ResourceMetrics().At(0).MoveTo(batch.ResourceMetrics().AppendEmpty())
 	}
-	batch := metricsOf(template...)
-	md := pmetric.NewMetrics()
-	var before, after runtime.MemStats
-	allocations := uint64(0)
-	b.ResetTimer()
+	// Stopping the clock costs more than tagging a resource.
+	copies := make([]pmetric.Metrics, max(1, 10_000/n))
 	for range b.N {
 		b.StopTimer()
-		batch.CopyTo(md)
-		runtime.ReadMemStats(&before)
-		b.StartTimer()
-		v := r.metrics.visit(noPeer)
-		for _, rm := range md.ResourceMetrics().All() {
-			f := v.look(rm.Resource().Attributes())
-			v.apply(rm.Resource().Attributes(), &f)
+		for i := range copies {
+			copies[i] = pmetric.NewMetrics()
+			batch.CopyTo(copies[i])
 		}
-		b.StopTimer()
-		runtime.ReadMemStats(&after)
-		allocations += after.Mallocs - before.Mallocs
 		b.StartTimer()
+		for _, md := range copies {
+			tagAll(r, md)
+		}
 	}
-	each := float64(b.N) * float64(n)
-	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/each, "ns/resource")
-	b.ReportMetric(float64(allocations)/each, "allocs/resource")
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*len(copies)*n), "ns/resource")
+}
+
+func tagAll(r *rig, md pmetric.Metrics) {
+	v := r.metrics.visit(noPeer)
+	for _, rm := range md.ResourceMetrics().All() {
+		f := v.look(rm.Resource().Attributes())
+		v.apply(rm.Resource().Attributes(), &f)
+	}
+}
+
+// Tagging allocates what the attributes themselves are made of and nothing else.
+func TestTaggingAllocatesTheAttributes(t *testing.T) {
+	r := newRig(t, nil)
+	r.store.Up("docker")
+	r.store.PutHost("host", hostAttributes())
+	r.known(oneID, "web")
+	const resources = 100
+	batch := pmetric.NewMetrics()
+	for range resources {
+		batch.ResourceMetrics().AppendEmpty().Resource().Attributes().PutStr("container.id", oneID)
+	}
+	perBatch := func(f func(pmetric.Metrics)) float64 {
+		return testing.AllocsPerRun(20, func() {
+			md := pmetric.NewMetrics()
+			batch.CopyTo(md)
+			f(md)
+		})
+	}
+	tags := r.metrics.tagger.container(oneID, "").template.attributes
+	// A map of the same attributes, put into each resource.
+	attributes := perBatch(func(md pmetric.Metrics) {
+		for _, rm := range md.ResourceMetrics().All() {
+			m := rm.Resource().Attributes()
+			m.Clear()
+			tags.CopyTo(m)
+		}
+	})
+	tagged := perBatch(func(md pmetric.Metrics) { tagAll(r, md) })
+	// A visit has a map of its own.
+	const perVisit = 4
+	require.LessOrEqual(t, tagged, attributes+perVisit)
 }
 
 // BenchmarkMemory reports what 2,000 containers with their tags take.

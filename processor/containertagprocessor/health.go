@@ -15,6 +15,7 @@ import (
 type health struct {
 	builder *metadata.TelemetryBuilder
 	core    *core
+	ofHub   bool // it reports what the sources know, for all processors
 }
 
 func newHealth(c *core) (*health, error) {
@@ -32,11 +33,15 @@ func newHealth(c *core) (*health, error) {
 			func() error { return builder.RegisterContainerTagWaitingCallback(h.observeWaiting) },
 			func() error { return builder.RegisterContainerTagRefusedCallback(h.observeRefused) })
 	}
-	if c.hub.said.CompareAndSwap(false, true) {
+	h.ofHub = c.hub.said.CompareAndSwap(false, true)
+	if c.tagger.said.CompareAndSwap(false, true) {
+		registrations = append(registrations,
+			func() error { return builder.RegisterContainerTagCutCallback(h.observeCut) })
+	}
+	if h.ofHub {
 		registrations = append(registrations,
 			func() error { return builder.RegisterContainerTagContainersCallback(h.observeContainers) },
 			func() error { return builder.RegisterContainerTagEvictedCallback(h.observeEvicted) },
-			func() error { return builder.RegisterContainerTagCutCallback(h.observeCut) },
 			func() error { return builder.RegisterContainerTagSourceUpCallback(h.observeSources) })
 	}
 	for _, register := range registrations {
@@ -92,7 +97,9 @@ func (h *health) observeEvicted(_ context.Context, o metric.Int64Observer) error
 }
 
 func (h *health) observeCut(_ context.Context, o metric.Int64Observer) error {
-	o.Observe(int64(h.core.hub.store.Stats().Cut), with("reason", "metadata_size"))
+	if h.ofHub {
+		o.Observe(int64(h.core.hub.store.Stats().Cut), with("reason", "metadata_size"))
+	}
 	cut := h.core.tagger.cut()
 	for reason, n := range cutReasons(cut) {
 		o.Observe(int64(n), with("reason", reason))

@@ -1,14 +1,20 @@
 package containertagprocessor
 
 import (
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 )
 
-// maxHeld bounds what waits for tags, in points or records; one resource may go
+// maxHeld bounds what waits for tags, in points or records; the last batch may go
 // beyond. A second of 200 containers is about 12,000 points, and only new ones wait.
-const maxHeld = 50_000
+// Large ones count as several, of itemBytes each: all in all it is 32 MB, a twelfth
+// of what the memory_limiter allows.
+const (
+	maxHeld   = 50_000
+	itemBytes = 640
+)
 
 // hold keeps data of new containers until their tags are there or their time is
 // over. Order is kept within a container: while some of its data is here, later
@@ -17,7 +23,7 @@ type hold[T any] struct {
 	// pass tags the data of one container and hands it on. It is called by one
 	// goroutine.
 	pass func([]T)
-	// count counts points or records.
+	// count counts points or records, large ones as several.
 	count func(T) int
 	now   func() time.Time
 
@@ -29,11 +35,13 @@ type hold[T any] struct {
 	mu      sync.Mutex // guards what follows
 	closed  bool
 	waiting map[string]*heldBack[T]
-	order   []string // keys by deadline
+	order   []string // keys as they came
 }
 
 type heldBack[T any] struct {
-	data     []T
+	data []T
+	// items are counted when data comes: once passed it is somebody else's.
+	items    int64
 	deadline time.Time
 	// ready: its tags have arrived.
 	ready bool
@@ -78,13 +86,20 @@ func (h *hold[T]) has(key string) bool {
 	return h.waiting[key] != nil
 }
 
-// add takes data of a container until deadline, unless earlier data of it has
-// an earlier one. It reports false, and takes nothing, when there is too much
-// already and after close.
-func (h *hold[T]) add(key string, deadline time.Time, take func() T) bool {
+// accepts tells whether there is room.
+func (h *hold[T]) accepts() bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.closed || h.held.Load() >= maxHeld {
+	return !h.closed && h.held.Load() < maxHeld
+}
+
+// add takes data of a container until deadline, unless earlier data of it has
+// an earlier one. Whether there is room is asked before. It reports false, and
+// takes nothing, after close.
+func (h *hold[T]) add(key string, deadline time.Time, data T) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.closed {
 		return false
 	}
 	w := h.waiting[key]
@@ -94,9 +109,10 @@ func (h *hold[T]) add(key string, deadline time.Time, take func() T) bool {
 		h.order = append(h.order, key)
 		h.signal()
 	}
-	data := take()
+	items := max(1, int64(h.count(data))) // a resource without points takes room, too
 	w.data = append(w.data, data)
-	h.held.Add(int64(h.count(data)))
+	w.items += items
+	h.held.Add(items)
 	return true
 }
 
@@ -142,18 +158,18 @@ func (h *hold[T]) run() {
 // wants to be called again.
 func (h *hold[T]) release(all bool) (next time.Time, any bool) {
 	for {
-		key, data, next, any := h.take(all)
-		if len(data) == 0 {
+		key, next, any := h.due(all)
+		if key == "" {
 			return next, any
 		}
+		data, items := h.take(key)
 		h.pass(data)
-		h.passed(key, data)
+		h.passed(key, items)
 	}
 }
 
-// take picks a container whose data can go, and its data so far. The container
-// stays in waiting until passed finds nothing new, so that nothing overtakes.
-func (h *hold[T]) take(all bool) (key string, data []T, next time.Time, any bool) {
+// due picks a container whose data can go; "" if there is none.
+func (h *hold[T]) due(all bool) (key string, next time.Time, any bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	now := h.now()
@@ -161,32 +177,34 @@ func (h *hold[T]) take(all bool) (key string, data []T, next time.Time, any bool
 		w := h.waiting[key]
 		if all || w.ready || !now.Before(w.deadline) {
 			w.ready = true // what comes now goes at once
-			data, w.data = w.data, nil
-			return key, data, time.Time{}, false
+			return key, time.Time{}, false
 		}
 		if !any || w.deadline.Before(next) {
 			next, any = w.deadline, true
 		}
 	}
-	return "", nil, next, any
+	return "", next, any
 }
 
-func (h *hold[T]) passed(key string, data []T) {
+// take returns the data of a container so far. The container stays in waiting
+// until passed finds nothing new, so that nothing overtakes.
+func (h *hold[T]) take(key string) (data []T, items int64) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	items := 0
-	for _, d := range data {
-		items += h.count(d)
-	}
-	h.held.Add(-int64(items))
+	w := h.waiting[key]
+	data, items = w.data, w.items
+	w.data, w.items = nil, 0
+	return data, items
+}
+
+func (h *hold[T]) passed(key string, items int64) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.held.Add(-items)
 	if len(h.waiting[key].data) > 0 {
 		return
 	}
 	delete(h.waiting, key)
-	for i, k := range h.order {
-		if k == key {
-			h.order = append(h.order[:i], h.order[i+1:]...)
-			break
-		}
-	}
+	at := slices.Index(h.order, key)
+	h.order = slices.Delete(h.order, at, at+1)
 }

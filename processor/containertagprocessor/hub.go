@@ -70,7 +70,7 @@ func (h *hub) start() {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	h.cancel = cancel
-	h.report = reporter{Sink: h.store, hub: h, state: map[string]bool{}}
+	h.report = reporter{Sink: h.store, hub: h, reasons: map[string]string{}}
 	for _, src := range h.sources {
 		h.running.Go(func() { src.Run(ctx, &h.report) })
 	}

@@ -2,6 +2,7 @@ package containertagprocessor
 
 import (
 	"context"
+	"net"
 	"net/netip"
 	"sync/atomic"
 	"time"
@@ -12,6 +13,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/tallymanhq/tallyman/internal/docker"
+	"github.com/tallymanhq/tallyman/processor/containertagprocessor/internal/tags"
 )
 
 // core is what the processors of all signals have in common. Consume may be
@@ -27,9 +29,12 @@ type core struct {
 	health *health
 	counts counts
 	// waits is the side queue; nil for traces.
-	waits  waitQueue
-	cancel func()
-	warned atomic.Bool // that waiting data were refused
+	waits waitQueue
+	// passing ends what the side queue hands on, when a shutdown has no more time.
+	passing context.Context
+	giveUp  context.CancelFunc
+	cancel  func()
+	warned  atomic.Bool // that waiting data were refused
 }
 
 // waitQueue is a hold of any signal.
@@ -41,20 +46,23 @@ type waitQueue interface {
 }
 
 func newCore(cfg *Config, set processor.Settings, s *shared) *core {
-	return &core{cfg: cfg, set: set, shared: s, now: time.Now, cancel: func() {}}
+	c := &core{cfg: cfg, set: set, shared: s, now: time.Now, cancel: func() {}}
+	c.passing, c.giveUp = context.WithCancel(context.Background())
+	return c
 }
 
 // Start begins to ask the sources, unless another processor already does. It
 // does not wait for their answers.
 func (c *core) Start(_ context.Context, host component.Host) error {
 	endpoint, filter := c.dockerEndpoint(host)
+	c.allowEnv(filter) // before the sources ask
 	tagger, err := c.shared.acquire(c.cfg, endpoint, c.set.Logger)
 	if err != nil {
 		return err
 	}
 	c.tagger, c.hub = tagger.tagger, tagger.hub
-	c.allowEnv(filter)
 	if c.health, err = newHealth(c); err != nil {
+		c.release()
 		return err
 	}
 	if c.waits != nil {
@@ -66,19 +74,25 @@ func (c *core) Start(_ context.Context, host component.Host) error {
 
 // Shutdown hands on what waits, then gives everything back. It is safe without
 // Start and twice.
-func (c *core) Shutdown(context.Context) error {
+func (c *core) Shutdown(ctx context.Context) error {
+	defer c.giveUp()
 	if c.tagger == nil {
 		return nil
 	}
 	c.cancel()
-	if c.waits != nil && c.health != nil {
+	if c.waits != nil {
+		stop := context.AfterFunc(ctx, c.giveUp)
 		c.waits.close()
+		stop()
 	}
-	if c.health != nil {
-		c.health.stop()
-	}
-	c.tagger, c.hub = nil, nil
-	return c.shared.release(c.cfg)
+	c.health.stop()
+	c.release()
+	return nil
+}
+
+func (c *core) release() {
+	c.tagger, c.hub, c.health = nil, nil, nil
+	c.shared.release(c.cfg)
 }
 
 // dockerEndpoint says where the engine is asked, and through which filter.
@@ -96,11 +110,11 @@ func (c *core) dockerEndpoint(host component.Host) (string, docker.Filter) {
 		}
 	})
 	if !ok {
-		if !docker.SocketMissing(docker.DefaultEndpoint) && c.shared.first() {
+		if !docker.SocketMissing(c.shared.engine) && c.shared.first() {
 			c.set.Logger.Warn("asking the Docker engine itself: this socket is not filtered, who may use it may do anything on this host; "+
-				"configure the extension docker_filter, or set docker.endpoint", zap.String("endpoint", docker.DefaultEndpoint))
+				"configure the extension docker_filter, or set docker.endpoint", zap.String("endpoint", c.shared.engine))
 		}
-		return docker.DefaultEndpoint, nil
+		return c.shared.engine, nil
 	}
 	return filter.DockerEndpoint(), filter
 }
@@ -110,7 +124,11 @@ func (c *core) allowEnv(filter docker.Filter) {
 	if filter == nil {
 		return
 	}
-	if err := filter.AllowAgentEnv(c.tagger.compiler.EnvNames()); err != nil {
+	compiler, err := tags.New(c.cfg.Options)
+	if err == nil {
+		err = filter.AllowAgentEnv(compiler.EnvNames())
+	}
+	if err != nil {
 		c.set.Logger.Warn("docker_filter does not show some environment variables; they do not become tags", zap.Error(err))
 	}
 }
@@ -123,15 +141,17 @@ func (c *core) peerOf(ctx context.Context) netip.Addr {
 	if !c.cfg.PeerAddress {
 		return noPeer
 	}
-	addr := client.FromContext(ctx).Addr
-	if addr == nil {
-		return noPeer
+	var ip net.IP
+	switch addr := client.FromContext(ctx).Addr.(type) {
+	case *net.TCPAddr: // gRPC
+		ip = addr.IP
+	case *net.IPAddr: // HTTP
+		ip = addr.IP
+	case *net.UDPAddr:
+		ip = addr.IP
 	}
-	port, err := netip.ParseAddrPort(addr.String())
-	if err != nil {
-		return noPeer
-	}
-	return port.Addr().Unmap()
+	peer, _ := netip.AddrFromSlice(ip)
+	return peer.Unmap()
 }
 
 // handedOn counts what had waited and was not taken.

@@ -1,6 +1,7 @@
 package containertagprocessor
 
 import (
+	"cmp"
 	"slices"
 	"sync"
 
@@ -14,43 +15,52 @@ type reporter struct {
 	entity.Sink
 	hub *hub
 
-	mu    sync.Mutex
-	state map[string]bool
+	mu      sync.Mutex
+	reasons map[string]string // why each is down; "" if it is up
 }
 
 // Up implements [entity.Sink].
 func (r *reporter) Up(source string) {
 	r.Sink.Up(source)
-	was, known := r.change(source, true)
-	if was || !r.tellsOfContainers(source) {
+	was, known := r.change(source, "")
+	if was == "" && known {
 		return
 	}
-	r.hub.up.Add(1)
-	if known {
-		r.hub.log.Info("a source of tags answers again", zap.String("source", source))
-	} else {
-		r.hub.log.Info("a source of tags answers", zap.String("source", source))
+	if r.tellsOfContainers(source) {
+		r.hub.up.Add(1)
+	} else if !known {
+		return // what is read from files is there, or is complained of
 	}
+	text := "a source of tags answers"
+	if known {
+		text = "a source of tags answers again"
+	}
+	r.hub.log.Info(text, zap.String("source", source))
 }
 
-// Down implements [entity.Sink].
+// Down implements [entity.Sink]. It is logged again when the reason is another.
 func (r *reporter) Down(source string, err error) {
 	r.Sink.Down(source, err)
-	was, known := r.change(source, false)
-	if !was && known {
-		return
+	reason := "unknown"
+	if err != nil {
+		reason = cmp.Or(err.Error(), reason)
 	}
-	if was && r.tellsOfContainers(source) {
+	was, known := r.change(source, reason)
+	up := known && was == ""
+	if up && r.tellsOfContainers(source) {
 		r.hub.up.Add(-1)
 	}
-	r.hub.logDown(source, was, err)
+	if !known || up || was != reason && !r.tellsOfContainers(source) {
+		r.hub.logDown(source, up, err)
+	}
 }
 
-func (r *reporter) change(source string, up bool) (was, known bool) {
+// change notes why a source is down, "" if it is up, and returns what it was.
+func (r *reporter) change(source, reason string) (was string, known bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	was, known = r.state[source]
-	r.state[source] = up
+	was, known = r.reasons[source]
+	r.reasons[source] = reason
 	return was, known
 }
 

@@ -7,6 +7,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/tallymanhq/tallyman/internal/docker"
 	"github.com/tallymanhq/tallyman/processor/containertagprocessor/internal/glob"
 	"github.com/tallymanhq/tallyman/processor/containertagprocessor/internal/tags"
 )
@@ -19,6 +20,8 @@ type shared struct {
 	hubs    map[string]*hub
 	taggers map[*Config]*sharedTagger
 	warned  bool
+	// engine is whom to ask where nobody says otherwise.
+	engine string
 }
 
 // first is true for the first processor that asks the engine unfiltered.
@@ -39,7 +42,7 @@ type sharedTagger struct {
 }
 
 func newShared() *shared {
-	return &shared{hubs: map[string]*hub{}, taggers: map[*Config]*sharedTagger{}}
+	return &shared{hubs: map[string]*hub{}, taggers: map[*Config]*sharedTagger{}, engine: docker.DefaultEndpoint}
 }
 
 // acquire returns the tagger of a configuration. The first one starts it, and
@@ -70,16 +73,16 @@ func (s *shared) acquire(cfg *Config, dockerEndpoint string, log *zap.Logger) (*
 }
 
 // release gives a tagger back; the last holder ends it, and its sources.
-func (s *shared) release(cfg *Config) error {
+func (s *shared) release(cfg *Config) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	t := s.taggers[cfg]
 	if t == nil {
-		return nil
+		return
 	}
 	t.holders--
 	if t.holders > 0 {
-		return nil
+		return
 	}
 	delete(s.taggers, cfg)
 	t.tagger.close()
@@ -88,7 +91,6 @@ func (s *shared) release(cfg *Config) error {
 		delete(s.hubs, t.hubKey)
 		t.hub.close()
 	}
-	return nil
 }
 
 // hub finds the one with these sources, or makes it.

@@ -33,7 +33,12 @@ type tagger struct {
 	containers *index.Map[string, *tagged]
 	pods       *index.Map[string, *tagged]
 	host       atomic.Pointer[hostTags]
-	waiters    atomic.Pointer[[]waiter]
+	// inPods are the containers by their key in pods, all instances of them, and
+	// podOf are their keys by id. Only the store's calls, one at a time, use them.
+	inPods  map[string]map[string]*tagged
+	podOf   map[string]string
+	waiters atomic.Pointer[[]waiter]
+	said    atomic.Bool // what was cut is reported by one processor
 
 	mu       sync.Mutex // guards what follows, and changes of waiters
 	cutSoFar tags.Cut
@@ -47,6 +52,8 @@ type waiter interface {
 // tagged is what is put on the resources of one container or pod. It is never
 // changed, but for askedAt.
 type tagged struct {
+	// id is the container's; "" for a pod.
+	id     string
 	entity *store.Entity // nil for a pod
 	pod    *entity.Pod
 	// template holds all that is added.
@@ -81,6 +88,8 @@ func newTagger(cfg *Config, s *store.Store) (*tagger, error) {
 		cfg: cfg, compiler: compiler, selector: selector, store: s, now: time.Now,
 		containers: index.New[string, *tagged](hash),
 		pods:       index.New[string, *tagged](hash),
+		inPods:     map[string]map[string]*tagged{},
+		podOf:      map[string]string{},
 	}
 	t.host.Store(newHostTags(nil))
 	t.waiters.Store(&[]waiter{})
@@ -117,7 +126,7 @@ func (t *tagger) inPod(uid, name string) *tagged {
 	}
 	e, ok := t.pods.Load(uid)
 	if !ok {
-		e = &tagged{waitUntil: t.now().Add(t.cfg.Wait)}
+		e = &tagged{drop: t.dropsUnknown(), waitUntil: t.now().Add(t.cfg.Wait)}
 		e.askedAt.Store(t.now().UnixNano())
 		e = t.pods.LoadOrStore(uid, e)
 		t.store.Want("", uid)
@@ -139,14 +148,21 @@ func (t *tagger) askAgain(e *tagged, id, podUID string) {
 	}
 }
 
-// byAddress finds the container that an address belongs to.
+// dropsUnknown tells what becomes of the data of which nobody can tell whether
+// its container is selected.
+func (t *tagger) dropsUnknown() bool { return t.selector.Any() && t.cfg.Unknown == unknownDrop }
+
+// byAddress finds the container that an address belongs to. The store knows it a
+// moment before the tags are made; until then there is none.
 func (t *tagger) byAddress(a netip.Addr) *tagged {
 	id, ok := t.store.ByAddress(a)
 	if !ok {
 		return nil
 	}
-	e, _ := t.containers.Load(id)
-	return e
+	if e, _ := t.containers.Load(id); e != nil && e.known {
+		return e
+	}
+	return nil
 }
 
 // subscribe lets a waiter hear of news until cancel.
@@ -176,11 +192,11 @@ func (t *tagger) ContainerChanged(id string, e *store.Entity) {
 	before, _ := t.containers.Load(id)
 	if e == nil {
 		t.containers.Delete(id)
-		t.forgetInPod(before)
+		t.forgetInPod(id)
 		return
 	}
 	now := t.now()
-	entry := &tagged{entity: e, complete: e.Complete, waitUntil: now.Add(t.cfg.Wait)}
+	entry := &tagged{id: id, entity: e, complete: e.Complete, waitUntil: now.Add(t.cfg.Wait)}
 	entry.askedAt.Store(now.UnixNano())
 	if before != nil {
 		entry.waitUntil = before.waitUntil
@@ -196,8 +212,7 @@ func (t *tagger) ContainerChanged(id string, e *store.Entity) {
 func (t *tagger) fill(entry *tagged) {
 	c := entry.entity.Container
 	if c == nil {
-		entry.drop = t.selector.Any() && t.cfg.Unknown == unknownDrop
-		entry.template = newTemplate(nil, t.host.Load())
+		entry.drop = t.dropsUnknown()
 		return
 	}
 	set := t.compiler.Container(c, entry.entity.Pod)
@@ -208,26 +223,58 @@ func (t *tagger) fill(entry *tagged) {
 	entry.name, entry.service = peerNames(c, set.Attributes)
 }
 
-// rememberInPod lets a container be found by its pod and its name there.
+// rememberInPod lets a container be found by its pod and its name there. A
+// restarted one has another id and the same name: the newest that lives counts,
+// whoever was told last.
 func (t *tagger) rememberInPod(entry *tagged) {
-	if key := podKey(entry); key != "" {
-		t.pods.Store(key, entry)
-		t.tellWaiters(podWaitKey(entry.entity.Container.Pod.UID), true)
-	}
-}
-
-func (t *tagger) forgetInPod(entry *tagged) {
+	t.forgetInPod(entry.id)
 	key := podKey(entry)
 	if key == "" {
 		return
 	}
-	if now, _ := t.pods.Load(key); now == entry {
-		t.pods.Delete(key)
+	t.podOf[entry.id] = key
+	if t.inPods[key] == nil {
+		t.inPods[key] = map[string]*tagged{}
 	}
+	t.inPods[key][entry.id] = entry
+	t.chooseInPod(key)
+	t.tellWaiters(podWaitKey(entry.entity.Container.Pod.UID), true)
+}
+
+func (t *tagger) forgetInPod(id string) {
+	key, ok := t.podOf[id]
+	if !ok {
+		return
+	}
+	delete(t.podOf, id)
+	delete(t.inPods[key], id)
+	t.chooseInPod(key)
+}
+
+func (t *tagger) chooseInPod(key string) {
+	var best *tagged
+	for _, e := range t.inPods[key] {
+		if best == nil || isNewer(e.entity, best.entity) {
+			best = e
+		}
+	}
+	if best == nil {
+		delete(t.inPods, key)
+		t.pods.Delete(key)
+		return
+	}
+	t.pods.Store(key, best)
+}
+
+func isNewer(a, b *store.Entity) bool {
+	if a.Dead != b.Dead {
+		return b.Dead
+	}
+	return a.Container.Created.After(b.Container.Created)
 }
 
 func podKey(entry *tagged) string {
-	if entry == nil || entry.entity == nil || entry.entity.Container == nil {
+	if entry.entity.Container == nil {
 		return ""
 	}
 	ref := entry.entity.Container.Pod
@@ -243,7 +290,7 @@ func (t *tagger) PodChanged(uid string, p *entity.Pod) {
 		t.pods.Delete(uid)
 		return
 	}
-	entry := &tagged{pod: p, known: true, complete: true}
+	entry := &tagged{pod: p, known: true, complete: true, drop: t.dropsUnknown()}
 	t.fillPod(entry)
 	t.pods.Store(uid, entry)
 	t.tellWaiters(podWaitKey(uid), true)

@@ -9,6 +9,7 @@ import (
 	"github.com/tallymanhq/tallyman/internal/hostfs"
 	"github.com/tallymanhq/tallyman/processor/containertagprocessor/internal/entity"
 	"github.com/tallymanhq/tallyman/processor/containertagprocessor/internal/fetch"
+	"github.com/tallymanhq/tallyman/processor/containertagprocessor/internal/rounds"
 )
 
 // linkLocal is the metadata service of all three clouds. For Google it is what
@@ -103,7 +104,7 @@ func (s *Source) find(ctx context.Context, sink entity.Sink, provider Provider) 
 			sink.Down(sourceName, err)
 			isDown = true
 		}
-		if !pause(ctx, wait) {
+		if !rounds.Pause(ctx, wait) {
 			return
 		}
 	}
@@ -120,17 +121,6 @@ func (s *Source) ask(ctx context.Context, provider Provider) ([]entity.Attribute
 		return s.askGCP(ctx)
 	default:
 		return s.askAzure(ctx)
-	}
-}
-
-func pause(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-timer.C:
-		return true
 	}
 }
 

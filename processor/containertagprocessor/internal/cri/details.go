@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	runtimev1 "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"github.com/tallymanhq/tallyman/processor/containertagprocessor/internal/imageref"
 )
 
 // infoKey is where containerd and cri-o put what they say when a status is
@@ -102,7 +104,7 @@ func (p *pass) askImage(ctx context.Context, ref string) (imageFacts, error) {
 	}
 	// An image that is gone is answered without an error and without an image.
 	image := answer.GetImage()
-	facts := imageFacts{id: imageID(image.GetId()), tags: image.GetRepoTags(), digests: image.GetRepoDigests()}
+	facts := imageFacts{id: imageref.ID(image.GetId()), tags: image.GetRepoTags(), digests: image.GetRepoDigests()}
 	// Text that is no JSON leaves the labels unknown.
 	facts.labels, _ = parseImageInfo([]byte(answer.GetInfo()[infoKey]))
 	p.images[ref] = facts

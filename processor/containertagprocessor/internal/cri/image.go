@@ -2,11 +2,11 @@ package cri
 
 import (
 	"slices"
-	"strings"
 
 	"github.com/distribution/reference"
 
 	"github.com/tallymanhq/tallyman/processor/containertagprocessor/internal/entity"
+	"github.com/tallymanhq/tallyman/processor/containertagprocessor/internal/imageref"
 )
 
 // imageOf says what a container was made from. Its name is taken from the
@@ -24,63 +24,31 @@ func imageOf(c *container) entity.Image {
 	candidates = append(candidates, facts.tags...)
 	candidates = append(candidates, facts.digests...)
 	for _, text := range candidates {
-		ref, ok := parseReference(text)
+		ref, ok := imageref.Parse(text)
 		if !ok {
 			continue
 		}
-		image.Name = ref.name
-		image.Tags = ref.tags(facts.tags)
+		image.Name = ref.Name
+		image.Tags = tagsOf(ref, facts.tags)
 		break
 	}
 	return image
 }
 
-// imageRef is a reference in its parts.
-type imageRef struct {
-	name, tag string
-	digest    bool
-}
-
-// maxReference is more than any reference has: 255 bytes of name, 128 of tag, a
-// digest of at most 135 (sha512). The grammar is not tried on anything longer.
-const maxReference = 1024
-
-// parseReference takes a reference apart without completing it: the name stays
-// as it was written. Ids of images are no references.
-func parseReference(text string) (imageRef, bool) {
-	if text == "" || len(text) > maxReference || imageID(text) != "" {
-		return imageRef{}, false
-	}
-	parsed, err := reference.Parse(text)
-	if err != nil {
-		return imageRef{}, false
-	}
-	named, ok := parsed.(reference.Named)
-	if !ok {
-		return imageRef{}, false
-	}
-	ref := imageRef{name: named.Name()}
-	if tagged, ok := parsed.(reference.Tagged); ok {
-		ref.tag = tagged.Tag()
-	}
-	_, ref.digest = parsed.(reference.Digested)
-	return ref, true
-}
-
-// tags are the reference's own and, of those the image has today, the ones
+// tagsOf are the reference's own and, of those the image has today, the ones
 // under the same name. A reference by digest alone names no tag on purpose.
-func (r imageRef) tags(repoTags []string) []string {
+func tagsOf(r imageref.Ref, repoTags []string) []string {
 	var tags []string
-	if r.tag != "" {
-		tags = append(tags, r.tag)
+	if r.Tag != "" {
+		tags = append(tags, r.Tag)
 	}
-	if r.digest {
+	if r.Digest != "" {
 		return tags
 	}
 	for _, text := range repoTags {
-		other, ok := parseReference(text)
-		if ok && other.tag != "" && sameRepository(r.name, other.name) && !slices.Contains(tags, other.tag) {
-			tags = append(tags, other.tag)
+		other, ok := imageref.Parse(text)
+		if ok && other.Tag != "" && sameRepository(r.Name, other.Name) && !slices.Contains(tags, other.Tag) {
+			tags = append(tags, other.Tag)
 		}
 	}
 	return tags
@@ -96,20 +64,9 @@ func sameRepository(a, b string) bool {
 
 func firstID(texts ...string) string {
 	for _, text := range texts {
-		if id := imageID(text); id != "" {
+		if id := imageref.ID(text); id != "" {
 			return id
 		}
 	}
 	return ""
-}
-
-// imageID returns text in the form "sha256:<64 digits>" if it is an image's id,
-// which cri-o writes without the algorithm, else "".
-func imageID(text string) string {
-	const algorithm = "sha256:"
-	digits := strings.TrimPrefix(text, algorithm)
-	if len(digits) != 64 || strings.Trim(digits, "0123456789abcdef") != "" {
-		return ""
-	}
-	return algorithm + digits
 }

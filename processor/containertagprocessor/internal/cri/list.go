@@ -12,6 +12,7 @@ import (
 	runtimev1 "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"github.com/tallymanhq/tallyman/processor/containertagprocessor/internal/entity"
+	"github.com/tallymanhq/tallyman/processor/containertagprocessor/internal/rounds"
 )
 
 // maxTries is how many listings ask for details that do not come. After that
@@ -30,10 +31,10 @@ type pass struct {
 
 // list asks what there is and tells the sink what has changed.
 func (p *session) list(ctx context.Context) (err error) {
-	wants := p.source.takeWants()
+	wants := p.source.wants.Take()
 	defer func() {
 		if err != nil {
-			p.source.returnWants(wants)
+			p.source.wants.Return(wants)
 		}
 	}()
 	sandboxes, err := p.listSandboxes(ctx)
@@ -177,24 +178,24 @@ func (p *pass) containers() error {
 
 // answer tells those who wanted something what became of it. What was known
 // before is told again: who asks has lost it, or has asked a moment too early.
-func (p *session) answer(wants map[want]struct{}) {
+func (p *session) answer(wants map[rounds.Want]struct{}) {
 	v, name := &p.source.view, p.source.Name()
 	for w := range wants {
-		if pod := v.pods[w.podUID]; pod != nil {
+		if pod := v.pods[w.PodUID]; pod != nil {
 			p.sink.PutPod(name, pod)
 		}
-		if w.id == "" {
+		if w.ID == "" {
 			continue
 		}
-		if c := v.containers[w.id]; c != nil {
+		if c := v.containers[w.ID]; c != nil {
 			p.sink.PutContainer(name, p.entityOf(c, v.sandboxes[c.raw.GetPodSandboxId()]))
 			continue
 		}
-		if sb := v.sandboxes[w.id]; sb != nil {
+		if sb := v.sandboxes[w.ID]; sb != nil {
 			p.sink.PutContainer(name, p.entityOfSandbox(sb))
 			continue
 		}
-		p.sink.Absent(name, w.id)
+		p.sink.Absent(name, w.ID)
 	}
 }
 

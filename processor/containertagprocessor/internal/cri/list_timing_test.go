@@ -24,7 +24,7 @@ func BenchmarkNode(b *testing.B) {
 		f.start(b)
 		b.StartTimer()
 		_, sink := run(b, cri.Options{Endpoint: f.endpoint(), Interval: never})
-		sink.isUp(b, 1)
+		sink.Await(b, "up containerd", 1)
 		b.StopTimer()
 		if n := f.called("ContainerStatus"); n != 110 {
 			b.Fatalf("%d status calls", n)

@@ -111,20 +111,3 @@ func FuzzInfo(f *testing.F) {
 		}
 	})
 }
-
-// FuzzReference: a name never has a tag or a digest in it, and can be read
-// again as itself.
-func FuzzReference(f *testing.F) {
-	f.Add("nginx:1.25")
-	f.Add("localhost:5000/a@sha256:" + strings.Repeat("0", 64))
-	f.Fuzz(func(t *testing.T, text string) {
-		ref, ok := parseReference(text)
-		if !ok {
-			return
-		}
-		again, ok := parseReference(ref.name)
-		if imageID(ref.name) == "" && (!ok || again.name != ref.name || again.tag != "" || again.digest) {
-			t.Errorf("%q has the name %q, which is %+v", text, ref.name, again)
-		}
-	})
-}

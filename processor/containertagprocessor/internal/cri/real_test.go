@@ -12,6 +12,7 @@ import (
 
 	"github.com/tallymanhq/tallyman/processor/containertagprocessor/internal/cri"
 	"github.com/tallymanhq/tallyman/processor/containertagprocessor/internal/entity"
+	"github.com/tallymanhq/tallyman/processor/containertagprocessor/internal/sinktest"
 )
 
 const (
@@ -25,32 +26,32 @@ func TestContainerd(t *testing.T) {
 	d := newDaemon(t)
 	source, sink := run(t, cri.Options{Endpoint: d.endpoint(), Interval: time.Second,
 		KeepEnv: func(name string) bool { return strings.HasPrefix(name, "OTEL_") }})
-	sink.isUp(t, 1)
+	sink.Await(t, "up containerd", 1)
 
 	sandbox, container := d.runPod(t)
 	source.Want(container, realUID)
-	sink.has(t, sandbox, container)
+	sink.AwaitContainers(t, sandbox, container)
 	d.check(t, sink, sandbox, container)
 
 	d.stop(t)
-	sink.isDown(t, 1)
+	sink.AwaitDown(t, "containerd", 1)
 	d.start(t)
-	sink.isUp(t, 2)
-	sink.has(t, sandbox, container)
+	sink.Await(t, "up containerd", 2)
+	sink.AwaitContainers(t, sandbox, container)
 
 	if _, err := d.runtime.RemoveContainer(t.Context(), &runtimev1.RemoveContainerRequest{ContainerId: container}); err != nil {
 		t.Fatal(err)
 	}
-	sink.has(t, sandbox)
+	sink.AwaitContainers(t, sandbox)
 	if _, err := d.runtime.StopPodSandbox(t.Context(), &runtimev1.StopPodSandboxRequest{PodSandboxId: sandbox}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := d.runtime.RemovePodSandbox(t.Context(), &runtimev1.RemovePodSandboxRequest{PodSandboxId: sandbox}); err != nil {
 		t.Fatal(err)
 	}
-	sink.has(t)
-	if sink.pod(realUID) != nil || sink.pod(realHash) != nil {
-		t.Errorf("pods stay: %v", sink.pods)
+	sink.AwaitContainers(t)
+	if sink.Pod(realUID) != nil || sink.Pod(realHash) != nil {
+		t.Errorf("pods stay: %v", sink.Pods())
 	}
 }
 
@@ -95,13 +96,13 @@ func (d *daemon) runPod(t *testing.T) (sandboxID, containerID string) {
 	return sandbox.PodSandboxId, container.ContainerId
 }
 
-func (d *daemon) check(t *testing.T, sink *told, sandbox, container string) {
+func (d *daemon) check(t *testing.T, sink *sinktest.Recorder, sandbox, container string) {
 	t.Helper()
 	out, err := exec.Command("containerd", "--version").Output()
 	if err != nil {
 		t.Fatal(err)
 	}
-	got := *sink.container(container)
+	got := *sink.Container(container)
 	if got.RuntimeVersion == "" || !strings.Contains(string(out), " "+got.RuntimeVersion+" ") &&
 		!strings.Contains(string(out), " v"+got.RuntimeVersion+" ") {
 		t.Errorf("runtime version is %q, containerd says %s", got.RuntimeVersion, out)
@@ -126,13 +127,13 @@ func (d *daemon) check(t *testing.T, sink *told, sandbox, container string) {
 		t.Errorf("container: -want +got\n%s", diff)
 	}
 	wantRef := &entity.PodRef{UID: realUID, Name: "web-0", Namespace: "shop"}
-	if diff := cmp.Diff(wantRef, sink.container(sandbox).Pod); diff != "" {
+	if diff := cmp.Diff(wantRef, sink.Container(sandbox).Pod); diff != "" {
 		t.Errorf("sandbox: -want +got\n%s", diff)
 	}
 	for _, uid := range []string{realUID, realHash} {
 		wantPod := &entity.Pod{UID: uid, Name: "web-0", Namespace: "shop", Labels: map[string]string{"app": "web"},
 			Annotations: map[string]string{"kubernetes.io/config.hash": realHash, "team": "blue"}}
-		if diff := cmp.Diff(wantPod, sink.pod(uid), compareEntity); diff != "" {
+		if diff := cmp.Diff(wantPod, sink.Pod(uid), compareEntity); diff != "" {
 			t.Errorf("pod %s: -want +got\n%s", uid, diff)
 		}
 	}

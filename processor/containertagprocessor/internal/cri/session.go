@@ -16,6 +16,7 @@ import (
 	runtimev1 "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"github.com/tallymanhq/tallyman/processor/containertagprocessor/internal/entity"
+	"github.com/tallymanhq/tallyman/processor/containertagprocessor/internal/rounds"
 )
 
 const (
@@ -123,7 +124,7 @@ func (p *session) follow(ctx context.Context) {
 		if status.Code(err) == codes.Unimplemented {
 			return
 		}
-		if !pause(ctx, p.source.options.Interval) {
+		if !rounds.Pause(ctx, p.source.options.Interval) {
 			return
 		}
 	}
@@ -140,7 +141,7 @@ func (p *session) followOnce(ctx context.Context) error {
 		if _, err := stream.Recv(); err != nil {
 			return err
 		}
-		p.source.listSoon()
+		p.source.wants.Soon()
 	}
 }
 
@@ -152,15 +153,15 @@ func (s *Source) untilNext(ctx context.Context, started time.Time) bool {
 	select {
 	case <-ctx.Done():
 		return false
-	case <-s.wake:
+	case <-s.wants.Due():
 	case <-interval.C:
 	}
-	if !pause(ctx, listSpacing-time.Since(started)) {
+	if !rounds.Pause(ctx, listSpacing-time.Since(started)) {
 		return false
 	}
 	// What became due during the pause is answered by the same listing.
 	select {
-	case <-s.wake:
+	case <-s.wants.Due():
 	default:
 	}
 	return ctx.Err() == nil

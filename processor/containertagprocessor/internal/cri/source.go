@@ -5,13 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
-	"sync"
 	"time"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
 	"github.com/tallymanhq/tallyman/processor/containertagprocessor/internal/entity"
+	"github.com/tallymanhq/tallyman/processor/containertagprocessor/internal/rounds"
 )
 
 const (
@@ -25,9 +25,6 @@ const (
 	// reconnectAfter is the wait before the socket is tried again. A refused
 	// connect to a Unix socket costs microseconds.
 	reconnectAfter = 500 * time.Millisecond
-	// maxWants bounds what waits for a listing: several times the containers
-	// of a large node (the kubelet's default is 110 pods).
-	maxWants = 4096
 )
 
 // Options are what New needs. Zero values mean the defaults.
@@ -52,14 +49,8 @@ type Source struct {
 	up      bool // Up was told after the last Down
 	down    bool // Down was told after the last Up
 
-	wake chan struct{} // holds one value when a listing is due
-
-	mu    sync.Mutex
-	wants map[want]struct{}
+	wants *rounds.Queue
 }
-
-// want is what somebody asked for: a container, or with an empty id a pod.
-type want struct{ id, podUID string }
 
 var errEndpoint = errors.New("it is no unix:///absolute/path")
 
@@ -87,8 +78,7 @@ func New(options Options) (*Source, error) {
 	return &Source{
 		options: options,
 		view:    newView(),
-		wake:    make(chan struct{}, 1),
-		wants:   make(map[want]struct{}),
+		wants:   rounds.NewQueue(),
 	}, nil
 }
 
@@ -97,14 +87,7 @@ func (s *Source) Name() string { return s.options.Name }
 
 // Want makes a listing due. It does not block; what exceeds the bound of
 // waiting ids is forgotten, and comes with the next listing if it exists.
-func (s *Source) Want(id, podUID string) {
-	s.mu.Lock()
-	if len(s.wants) < maxWants {
-		s.wants[want{id, podUID}] = struct{}{}
-	}
-	s.mu.Unlock()
-	s.listSoon()
-}
+func (s *Source) Want(id, podUID string) { s.wants.Add(rounds.Want{ID: id, PodUID: podUID}) }
 
 // Run tells the sink what the runtime has until ctx is done. It must not run
 // twice at the same time.
@@ -119,7 +102,7 @@ func (s *Source) Run(ctx context.Context, sink entity.Sink) {
 			s.down = true
 			sink.Down(s.Name(), err)
 		}
-		if !pause(ctx, s.retryAfter(err)) {
+		if !rounds.Pause(ctx, s.retryAfter(err)) {
 			return
 		}
 	}
@@ -134,47 +117,4 @@ func (s *Source) retryAfter(err error) time.Duration {
 		return max(s.options.Interval, reconnectAfter)
 	}
 	return reconnectAfter
-}
-
-// listSoon makes a listing due; two that are due are one.
-func (s *Source) listSoon() {
-	select {
-	case s.wake <- struct{}{}:
-	default:
-	}
-}
-
-// takeWants empties the queue of wants.
-func (s *Source) takeWants() map[want]struct{} {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if len(s.wants) == 0 {
-		return nil
-	}
-	wants := s.wants
-	s.wants = make(map[want]struct{})
-	return wants
-}
-
-// returnWants puts back what a broken listing could not answer.
-func (s *Source) returnWants(wants map[want]struct{}) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for w := range wants {
-		if len(s.wants) < maxWants {
-			s.wants[w] = struct{}{}
-		}
-	}
-}
-
-// pause waits and tells whether ctx still lives.
-func pause(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-timer.C:
-		return true
-	}
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+	"github.com/stretchr/testify/require"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -20,12 +21,27 @@ import (
 	"github.com/tallymanhq/tallyman/internal/testkit"
 	"github.com/tallymanhq/tallyman/processor/containertagprocessor/internal/cri"
 	"github.com/tallymanhq/tallyman/processor/containertagprocessor/internal/entity"
+	"github.com/tallymanhq/tallyman/processor/containertagprocessor/internal/sinktest"
 )
 
 var _ entity.Source = (*cri.Source)(nil)
 
+// soon bounds waits in these tests; it only has to be longer than a loaded
+// machine needs.
+const soon = 20 * time.Second
+
 // compareEntity compares addresses by value.
 var compareEntity = cmp.Options{cmpopts.EquateComparable(netip.Addr{}), cmpopts.EquateEmpty()}
+
+// run starts a source and ends it with the test.
+func run(t testing.TB, options cri.Options) (*cri.Source, *sinktest.Recorder) {
+	t.Helper()
+	source, err := cri.New(options)
+	require.NoError(t, err)
+	sink := new(sinktest.Recorder)
+	sinktest.Run(t, source, sink)
+	return source, sink
+}
 
 // never is longer than any of these tests: what happens, happens for another
 // reason than the interval.
@@ -78,7 +94,7 @@ func TestEverything(t *testing.T) {
 	f.start(t)
 	_, sink := run(t, cri.Options{Endpoint: f.endpoint(), Interval: never,
 		KeepEnv: func(name string) bool { return name == "OTEL_SERVICE_NAME" }})
-	sink.isUp(t, 1)
+	sink.Await(t, "up containerd", 1)
 
 	addresses := []netip.Addr{netip.MustParseAddr("10.1.2.3"), netip.MustParseAddr("fd00::3")}
 	want := &entity.Container{
@@ -91,7 +107,7 @@ func TestEverything(t *testing.T) {
 		Pod:       &entity.PodRef{UID: "uid-s1", Name: "pod-s1", Namespace: "shop", Container: "web"},
 		Created:   time.Unix(1_700_000_001, 0),
 	}
-	if diff := cmp.Diff(want, sink.container("c1"), compareEntity); diff != "" {
+	if diff := cmp.Diff(want, sink.Container("c1"), compareEntity); diff != "" {
 		t.Errorf("container: -want +got\n%s", diff)
 	}
 	wantSandbox := &entity.Container{
@@ -100,13 +116,13 @@ func TestEverything(t *testing.T) {
 		Pod:     &entity.PodRef{UID: "uid-s1", Name: "pod-s1", Namespace: "shop"},
 		Created: time.Unix(1_700_000_000, 0),
 	}
-	if diff := cmp.Diff(wantSandbox, sink.container("s1"), compareEntity); diff != "" {
+	if diff := cmp.Diff(wantSandbox, sink.Container("s1"), compareEntity); diff != "" {
 		t.Errorf("sandbox: -want +got\n%s", diff)
 	}
 	for _, uid := range []string{"uid-s1", "4ad0"} {
 		wantPod := &entity.Pod{UID: uid, Name: "pod-s1", Namespace: "shop",
 			Labels: map[string]string{"app": "web"}, Annotations: f.sandboxes[0].Annotations, Addresses: addresses}
-		if diff := cmp.Diff(wantPod, sink.pod(uid), compareEntity); diff != "" {
+		if diff := cmp.Diff(wantPod, sink.Pod(uid), compareEntity); diff != "" {
 			t.Errorf("pod %s: -want +got\n%s", uid, diff)
 		}
 	}
@@ -125,8 +141,8 @@ func TestHostNetworkHasNoAddress(t *testing.T) {
 	}
 	f.start(t)
 	_, sink := run(t, cri.Options{Endpoint: f.endpoint(), Interval: never})
-	sink.isUp(t, 1)
-	if got := sink.container("c1").Addresses; len(got) != 0 {
+	sink.Await(t, "up containerd", 1)
+	if got := sink.Container("c1").Addresses; len(got) != 0 {
 		t.Errorf("the container has the host's addresses %v", got)
 	}
 }
@@ -138,18 +154,18 @@ func TestEvents(t *testing.T) {
 	f.add("s1", "c1")
 	f.start(t)
 	_, sink := run(t, cri.Options{Endpoint: f.endpoint(), Interval: never})
-	sink.isUp(t, 1)
-	sink.has(t, "s1", "c1")
+	sink.Await(t, "up containerd", 1)
+	sink.AwaitContainers(t, "s1", "c1")
 
 	f.add("s2", "c2")
 	f.events <- &runtimev1.ContainerEventResponse{ContainerId: "c2"}
-	sink.has(t, "s1", "c1", "s2", "c2")
+	sink.AwaitContainers(t, "s1", "c1", "s2", "c2")
 	f.change(func() { f.sandboxes, f.containers = f.sandboxes[:1], f.containers[:1] })
 	f.events <- &runtimev1.ContainerEventResponse{ContainerId: "c2",
 		ContainerEventType: runtimev1.ContainerEventType_CONTAINER_DELETED_EVENT}
-	sink.has(t, "s1", "c1")
-	if sink.pod("uid-s1") == nil || sink.pod("uid-s2") != nil {
-		t.Errorf("pods: %v", sink.pods)
+	sink.AwaitContainers(t, "s1", "c1")
+	if sink.Pod("uid-s1") == nil || sink.Pod("uid-s2") != nil {
+		t.Errorf("pods: %v", sink.Pods())
 	}
 }
 
@@ -159,9 +175,9 @@ func TestInterval(t *testing.T) {
 	f.add("s1", "c1")
 	f.start(t)
 	_, sink := run(t, cri.Options{Endpoint: f.endpoint(), Interval: 20 * time.Millisecond})
-	sink.isUp(t, 1)
+	sink.Await(t, "up containerd", 1)
 	f.add("s2", "c2")
-	sink.has(t, "s1", "c1", "s2", "c2")
+	sink.AwaitContainers(t, "s1", "c1", "s2", "c2")
 	// The details of both were never there: asked for, given up, told once for
 	// the listing and no more.
 	before := f.called("ListContainers")
@@ -169,7 +185,7 @@ func TestInterval(t *testing.T) {
 	if n := f.called("ContainerStatus"); n != 6 {
 		t.Errorf("asked %d times for the status of two containers that have none, want 3 each", n)
 	}
-	if n := sink.putsOf("c1"); n != 1 {
+	if n := sink.Count("put containerd c1"); n != 1 {
 		t.Errorf("an unchanged container was told %d times", n)
 	}
 }
@@ -178,25 +194,25 @@ func TestWant(t *testing.T) {
 	f := newFake(t)
 	f.start(t)
 	source, sink := run(t, cri.Options{Endpoint: f.endpoint(), Interval: never})
-	sink.isUp(t, 1)
+	sink.Await(t, "up containerd", 1)
 	f.add("s1", "c1")
 	source.Want("c1", "")
 	source.Want("nobody", "uid-s1")
-	sink.has(t, "s1", "c1")
+	sink.AwaitContainers(t, "s1", "c1")
 	testkit.Eventually(t, soon, func() error {
-		if sink.absences("nobody") != 1 {
+		if sink.Count("absent containerd nobody") != 1 {
 			return errors.New("nobody is not absent")
 		}
 		return nil
 	})
-	if sink.absences("c1") != 0 {
+	if sink.Count("absent containerd c1") != 0 {
 		t.Error("a container that is there was called absent")
 	}
 	// Known ones are told again to who asks.
-	puts := sink.putsOf("s1")
+	puts := sink.Count("put containerd s1")
 	source.Want("s1", "")
 	testkit.Eventually(t, soon, func() error {
-		if sink.putsOf("s1") == puts {
+		if sink.Count("put containerd s1") == puts {
 			return errors.New("not told again")
 		}
 		return nil
@@ -208,7 +224,7 @@ func TestWantSpacing(t *testing.T) {
 	f := newFake(t)
 	f.start(t)
 	source, sink := run(t, cri.Options{Endpoint: f.endpoint(), Interval: never})
-	sink.isUp(t, 1)
+	sink.Await(t, "up containerd", 1)
 	started, before := time.Now(), f.called("ListContainers")
 	for i := 0; f.called("ListContainers") < before+3; i++ {
 		source.Want(fmt.Sprint("w", i%9000), "")
@@ -224,30 +240,30 @@ func TestRestart(t *testing.T) {
 	f.add("s1", "c1")
 	f.add("s2", "c2")
 	_, sink := run(t, cri.Options{Endpoint: f.endpoint(), Interval: never})
-	if why := sink.isDown(t, 1); !strings.Contains(why.Error(), "no such file") {
+	if why := sink.AwaitDown(t, "containerd", 1); !strings.Contains(why.Error(), "no such file") {
 		t.Errorf("down because of %v", why)
 	}
 	f.start(t)
-	sink.isUp(t, 1)
-	sink.has(t, "s1", "c1", "s2", "c2")
+	sink.Await(t, "up containerd", 1)
+	sink.AwaitContainers(t, "s1", "c1", "s2", "c2")
 
 	f.stop()
-	sink.isDown(t, 2)
+	sink.AwaitDown(t, "containerd", 2)
 	f.change(func() {
 		f.sandboxes, f.containers = f.sandboxes[:1], f.containers[:1]
 		f.version = "1.7.3"
 	})
 	restarted := time.Now()
 	f.start(t)
-	sink.isUp(t, 2)
+	sink.Await(t, "up containerd", 2)
 	if took := time.Since(restarted); took > 2*time.Second {
 		t.Errorf("back after %v", took)
 	}
-	sink.has(t, "s1", "c1")
-	if got := sink.container("c1").RuntimeVersion; got != "1.7.3" {
+	sink.AwaitContainers(t, "s1", "c1")
+	if got := sink.Container("c1").RuntimeVersion; got != "1.7.3" {
 		t.Errorf("runtime version is %s after the update", got)
 	}
-	if ups, downs, _ := sink.counts(); ups != 2 || downs != 2 {
+	if ups, downs := sink.Count("up containerd"), sink.Count("down containerd"); ups != 2 || downs != 2 {
 		t.Errorf("up %d and down %d times", ups, downs)
 	}
 }
@@ -261,12 +277,12 @@ func TestHang(t *testing.T) {
 	f.start(t)
 	source, sink := run(t, cri.Options{Endpoint: f.endpoint(), Interval: never})
 	source.Want("c1", "")
-	if why := sink.isDown(t, 1); status.Code(why) != codes.DeadlineExceeded {
+	if why := sink.AwaitDown(t, "containerd", 1); status.Code(why) != codes.DeadlineExceeded {
 		t.Errorf("down because of %v", why)
 	}
 	close(f.hang)
-	sink.isUp(t, 1)
-	sink.has(t, "s1", "c1")
+	sink.Await(t, "up containerd", 1)
+	sink.AwaitContainers(t, "s1", "c1")
 }
 
 // TestHugeAnswer is refused, and not asked for again at once.
@@ -276,10 +292,10 @@ func TestHugeAnswer(t *testing.T) {
 	f.containers[0].Labels = map[string]string{"huge": strings.Repeat("x", 17<<20)}
 	f.start(t)
 	_, sink := run(t, cri.Options{Endpoint: f.endpoint(), Interval: never})
-	if why := sink.isDown(t, 1); status.Code(why) != codes.ResourceExhausted {
+	if why := sink.AwaitDown(t, "containerd", 1); status.Code(why) != codes.ResourceExhausted {
 		t.Errorf("down because of %v", why)
 	}
-	if ups, _, _ := sink.counts(); ups != 0 {
+	if ups := sink.Count("up containerd"); ups != 0 {
 		t.Error("up without a listing")
 	}
 }
@@ -293,10 +309,10 @@ func TestHoles(t *testing.T) {
 	f.statuses["orphan"] = &runtimev1.ContainerStatusResponse{Info: map[string]string{"info": "{"}}
 	f.start(t)
 	_, sink := run(t, cri.Options{Endpoint: f.endpoint(), Interval: never})
-	sink.isUp(t, 1)
-	sink.has(t, "bare", "orphan")
+	sink.Await(t, "up containerd", 1)
+	sink.AwaitContainers(t, "bare", "orphan")
 	want := &entity.PodRef{UID: "u", Name: "p", Namespace: "n"}
-	if diff := cmp.Diff(want, sink.container("orphan").Pod); diff != "" {
+	if diff := cmp.Diff(want, sink.Container("orphan").Pod); diff != "" {
 		t.Errorf("pod of the orphan: -want +got\n%s", diff)
 	}
 }
@@ -320,7 +336,7 @@ func TestGarbage(t *testing.T) {
 		}
 	}()
 	_, sink := run(t, cri.Options{Endpoint: "unix://" + socket, Interval: never})
-	_ = sink.isDown(t, 1)
+	_ = sink.AwaitDown(t, "containerd", 1)
 
 	empty := newFake(t)
 	bare, err := net.Listen("unix", empty.socket)
@@ -330,7 +346,7 @@ func TestGarbage(t *testing.T) {
 	empty.server = grpc.NewServer()
 	go func() { _ = empty.server.Serve(bare) }()
 	_, sink = run(t, cri.Options{Endpoint: empty.endpoint(), Interval: never})
-	if why := sink.isDown(t, 1); !strings.Contains(why.Error(), "disabled_plugins") {
+	if why := sink.AwaitDown(t, "containerd", 1); !strings.Contains(why.Error(), "disabled_plugins") {
 		t.Errorf("no advice in %v", why)
 	}
 }
@@ -343,7 +359,7 @@ func TestReplacedSandbox(t *testing.T) {
 	f.networks["old"] = &runtimev1.PodSandboxStatus{Network: &runtimev1.PodSandboxNetworkStatus{Ip: "10.0.0.1"}}
 	f.start(t)
 	_, sink := run(t, cri.Options{Endpoint: f.endpoint(), Interval: never})
-	sink.isUp(t, 1)
+	sink.Await(t, "up containerd", 1)
 	f.add("new", "c2")
 	f.change(func() {
 		f.sandboxes[0] = &runtimev1.PodSandbox{Id: "old", Metadata: f.sandboxes[0].Metadata,
@@ -352,24 +368,24 @@ func TestReplacedSandbox(t *testing.T) {
 		f.networks["new"] = &runtimev1.PodSandboxStatus{Network: &runtimev1.PodSandboxNetworkStatus{Ip: "10.0.0.2"}}
 	})
 	f.events <- &runtimev1.ContainerEventResponse{}
-	sink.has(t, "old", "new", "c1", "c2")
+	sink.AwaitContainers(t, "old", "new", "c1", "c2")
 	testkit.Eventually(t, soon, func() error {
-		got := sink.pod("uid-old").Addresses
+		got := sink.Pod("uid-old").Addresses
 		if len(got) != 1 || got[0].String() != "10.0.0.2" {
 			return fmt.Errorf("pod has %v", got)
 		}
 		return nil
 	})
 	testkit.Eventually(t, soon, func() error {
-		if got := sink.container("c1").Addresses; len(got) > 0 {
+		if got := sink.Container("c1").Addresses; len(got) > 0 {
 			return fmt.Errorf("the dead sandbox's container keeps %v", got)
 		}
 		return nil
 	})
 	f.change(func() { f.sandboxes, f.containers = f.sandboxes[1:], f.containers[1:] })
 	f.events <- &runtimev1.ContainerEventResponse{}
-	sink.has(t, "new", "c2")
-	if sink.pod("uid-old") == nil {
+	sink.AwaitContainers(t, "new", "c2")
+	if sink.Pod("uid-old") == nil {
 		t.Error("the pod went with its first sandbox")
 	}
 }

@@ -9,9 +9,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/distribution/reference"
-
 	"github.com/tallymanhq/tallyman/processor/containertagprocessor/internal/entity"
+	"github.com/tallymanhq/tallyman/processor/containertagprocessor/internal/imageref"
 )
 
 // internalPrefix begins the names of the containers that ECS adds to a task by
@@ -192,18 +191,16 @@ func (m member) addresses() []netip.Addr {
 // names no image.
 func (m member) image() entity.Image {
 	image := entity.Image{ID: m.ImageID}
-	ref, err := reference.Parse(m.Image)
-	if err != nil {
+	ref, ok := imageref.Parse(m.Image)
+	if !ok {
 		return image
 	}
-	if named, ok := ref.(reference.Named); ok {
-		image.Name = named.Name()
+	image.Name = ref.Name
+	if ref.Tag != "" {
+		image.Tags = []string{ref.Tag}
 	}
-	if tagged, ok := ref.(reference.Tagged); ok {
-		image.Tags = []string{tagged.Tag()}
-	}
-	if digested, ok := ref.(reference.Digested); ok && image.Name != "" {
-		image.Digests = []string{image.Name + "@" + digested.Digest().String()}
+	if ref.Digest != "" {
+		image.Digests = []string{ref.Name + "@" + ref.Digest}
 	}
 	return image
 }

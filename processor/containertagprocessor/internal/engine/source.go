@@ -126,21 +126,21 @@ func podOf(labels map[string]string) *entity.PodRef {
 // same image under other names are not its own; what was started by digest or
 // by id alone has those that the image has under that name.
 func imageOf(c *docker.Container) entity.Image {
-	name, tag := "", ""
+	var own imageref.Ref
 	if !isIDOf(c.ImageRef, c.ImageID) {
-		name, tag = imageref.Split(c.ImageRef)
+		own, _ = imageref.Parse(c.ImageRef)
 	}
-	image := entity.Image{Name: name, ID: c.ImageID, Digests: c.ImageDigests}
-	if tag != "" {
-		image.Tags = []string{tag}
+	image := entity.Image{Name: own.Name, ID: c.ImageID, Digests: c.ImageDigests}
+	if own.Tag != "" {
+		image.Tags = []string{own.Tag}
 	}
-	for _, ref := range c.ImageTags {
-		other, t := imageref.Split(ref)
+	for _, text := range c.ImageTags {
+		other, _ := imageref.Parse(text)
 		if image.Name == "" {
-			image.Name = other
+			image.Name = other.Name
 		}
-		if other == image.Name && t != "" && !slices.Contains(image.Tags, t) {
-			image.Tags = append(image.Tags, t)
+		if other.Name == image.Name && other.Tag != "" && !slices.Contains(image.Tags, other.Tag) {
+			image.Tags = append(image.Tags, other.Tag)
 		}
 	}
 	slices.Sort(image.Tags)

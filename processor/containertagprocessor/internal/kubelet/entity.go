@@ -5,9 +5,8 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/distribution/reference"
-
 	"github.com/tallymanhq/tallyman/processor/containertagprocessor/internal/entity"
+	"github.com/tallymanhq/tallyman/processor/containertagprocessor/internal/imageref"
 )
 
 // Annotations of static pods, which the kubelet makes from files: the hash of
@@ -133,10 +132,10 @@ func envOf(spec *containerSpec, keep func(string) bool) map[string]string {
 func imageOf(spec *containerSpec, status *containerStatus) entity.Image {
 	var image entity.Image
 	for _, text := range []string{spec.Image, status.Image} {
-		if name, tag := splitReference(text); name != "" {
-			image.Name = name
-			if tag != "" {
-				image.Tags = []string{tag}
+		if ref, ok := imageref.Parse(text); ok {
+			image.Name = ref.Name
+			if ref.Tag != "" {
+				image.Tags = []string{ref.Tag}
 			}
 			break
 		}
@@ -145,41 +144,10 @@ func imageOf(spec *containerSpec, status *containerStatus) entity.Image {
 	if _, rest, ok := strings.Cut(id, "://"); ok {
 		id = rest
 	}
-	switch {
-	case strings.Contains(id, "@sha256:"):
+	if strings.Contains(id, "@sha256:") {
 		image.Digests = []string{id}
-	case isDigest(id):
-		image.ID = id
-	case isDigest("sha256:" + id): // cri-o
-		image.ID = "sha256:" + id
+	} else {
+		image.ID = imageref.ID(id)
 	}
 	return image
-}
-
-// maxReference is more than any reference has: 255 bytes of name, 128 of tag, a
-// digest of at most 135 (sha512). The grammar is not tried on anything longer.
-const maxReference = 1024
-
-// splitReference takes a reference apart without completing it. Ids have no
-// name.
-func splitReference(text string) (name, tag string) {
-	if len(text) > maxReference || isDigest(text) || isDigest("sha256:"+text) {
-		return "", ""
-	}
-	parsed, err := reference.Parse(text)
-	if err != nil {
-		return "", ""
-	}
-	if tagged, ok := parsed.(reference.Tagged); ok {
-		tag = tagged.Tag()
-	}
-	if named, ok := parsed.(reference.Named); ok {
-		name = named.Name()
-	}
-	return name, tag
-}
-
-func isDigest(text string) bool {
-	digits, ok := strings.CutPrefix(text, "sha256:")
-	return ok && len(digits) == 64 && strings.Trim(digits, "0123456789abcdef") == ""
 }

@@ -5,10 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
-	"sync"
 	"time"
 
 	"github.com/tallymanhq/tallyman/processor/containertagprocessor/internal/entity"
+	"github.com/tallymanhq/tallyman/processor/containertagprocessor/internal/rounds"
 )
 
 const (
@@ -30,9 +30,6 @@ const (
 	extraFetches = 3
 	// defaultTokenFile is where a pod finds the token of its service account.
 	defaultTokenFile = "/var/run/secrets/kubernetes.io/serviceaccount/token"
-	// maxWants bounds the ids that wait for an answer: several times the
-	// containers of a large node (the kubelet's default is 110 pods).
-	maxWants = 4096
 )
 
 // Options are what New needs. Zero values mean the defaults.
@@ -69,14 +66,8 @@ type Source struct {
 	down    bool // Down was told after the last Up
 	extra   int  // requests that do not wait for the interval
 
-	wake chan struct{} // holds one value when a request is due
-
-	mu    sync.Mutex
-	wants map[want]struct{}
+	wants *rounds.Queue
 }
-
-// want is what somebody asked for: a container, or with an empty id a pod.
-type want struct{ id, podUID string }
 
 var (
 	errEndpoint = errors.New("it is no http or https address of a host")
@@ -112,8 +103,7 @@ func New(options Options) (*Source, error) {
 		options: options,
 		url:     u.JoinPath("pods").String(),
 		view:    newView(),
-		wake:    make(chan struct{}, 1),
-		wants:   make(map[want]struct{}),
+		wants:   rounds.NewQueue(),
 	}, nil
 }
 
@@ -122,17 +112,7 @@ func (s *Source) Name() string { return name }
 
 // Want makes a request due. It does not block; what exceeds the bound of
 // waiting ids is forgotten, and comes with the next answer if it exists.
-func (s *Source) Want(id, podUID string) {
-	s.mu.Lock()
-	if len(s.wants) < maxWants {
-		s.wants[want{id, podUID}] = struct{}{}
-	}
-	s.mu.Unlock()
-	select {
-	case s.wake <- struct{}{}:
-	default:
-	}
-}
+func (s *Source) Want(id, podUID string) { s.wants.Add(rounds.Want{ID: id, PodUID: podUID}) }
 
 // Run tells the sink what the kubelet has until ctx is done. It must not run
 // twice at the same time.
@@ -165,10 +145,10 @@ func (s *Source) refresh(ctx context.Context, sink entity.Sink) error {
 			return err
 		}
 	}
-	wants := s.takeWants()
+	wants := s.wants.Take()
 	answer, err := s.client.pods(ctx)
 	if err != nil {
-		s.returnWants(wants)
+		s.wants.Return(wants)
 		return err
 	}
 	if !s.up {
@@ -210,7 +190,7 @@ func (s *Source) untilNext(ctx context.Context, started time.Time, err error) bo
 		if errors.Is(err, errAnswer) {
 			wait = max(s.options.Interval, fetchSpacing)
 		}
-		return pause(ctx, wait-time.Since(started))
+		return rounds.Pause(ctx, wait-time.Since(started))
 	}
 	wait := s.options.Interval
 	if s.extra > 0 {
@@ -221,51 +201,16 @@ func (s *Source) untilNext(ctx context.Context, started time.Time, err error) bo
 	select {
 	case <-ctx.Done():
 		return false
-	case <-s.wake:
-		if !pause(ctx, fetchSpacing-time.Since(started)) {
+	case <-s.wants.Due():
+		if !rounds.Pause(ctx, fetchSpacing-time.Since(started)) {
 			return false
 		}
 	case <-interval.C:
 	}
 	// What became due meanwhile is answered by the same request.
 	select {
-	case <-s.wake:
+	case <-s.wants.Due():
 	default:
 	}
 	return ctx.Err() == nil
-}
-
-// takeWants empties the queue of wants.
-func (s *Source) takeWants() map[want]struct{} {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if len(s.wants) == 0 {
-		return nil
-	}
-	wants := s.wants
-	s.wants = make(map[want]struct{})
-	return wants
-}
-
-// returnWants puts back what could not be answered.
-func (s *Source) returnWants(wants map[want]struct{}) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for w := range wants {
-		if len(s.wants) < maxWants {
-			s.wants[w] = struct{}{}
-		}
-	}
-}
-
-// pause waits and tells whether ctx still lives.
-func pause(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-timer.C:
-		return true
-	}
 }

@@ -22,11 +22,27 @@ import (
 	"github.com/tallymanhq/tallyman/internal/testkit"
 	"github.com/tallymanhq/tallyman/processor/containertagprocessor/internal/entity"
 	"github.com/tallymanhq/tallyman/processor/containertagprocessor/internal/kubelet"
+	"github.com/tallymanhq/tallyman/processor/containertagprocessor/internal/sinktest"
 )
 
 var _ entity.Source = (*kubelet.Source)(nil)
 
+// soon bounds waits in these tests; it only has to be longer than a loaded
+// machine needs.
+const soon = 20 * time.Second
+
+// compareEntity compares addresses by value.
 var compareEntity = cmp.Options{cmpopts.EquateComparable(netip.Addr{}), cmpopts.EquateEmpty()}
+
+// run starts a source and ends it with the test.
+func run(t testing.TB, options kubelet.Options) (*kubelet.Source, *sinktest.Recorder) {
+	t.Helper()
+	source, err := kubelet.New(options)
+	require.NoError(t, err)
+	sink := new(sinktest.Recorder)
+	sinktest.Run(t, source, sink)
+	return source, sink
+}
 
 // never is longer than any of these tests: what happens, happens for another
 // reason than the interval.
@@ -145,7 +161,7 @@ func TestFixture(t *testing.T) {
 	options := f.options()
 	options.KeepEnv = func(name string) bool { return strings.HasPrefix(name, "OTEL_") }
 	_, sink := run(t, options)
-	sink.isUp(t, 1)
+	sink.Await(t, "up kubelet", 1)
 
 	const webUID = "8f14e45f-ceea-467f-a8b0-5a1d3c2b1e01"
 	// Ids of the fixture: a letter, a number, zeros, the number again.
@@ -173,15 +189,13 @@ func TestFixture(t *testing.T) {
 			Image: entity.Image{Name: "postgres", Digests: []string{"postgres@sha256:" + strings.Repeat("6", 64)}},
 			Pod:   &entity.PodRef{UID: "2b9d7f31-8c4e-4a6f-bd15-7e5f4d3c2b04", Name: "db-0", Namespace: "shop", Container: "db"}},
 	}
-	sink.locked(func() {
-		if diff := cmp.Diff(want, sink.containers, compareEntity); diff != "" {
-			t.Errorf("containers: -want +got\n%s", diff)
-		}
-	})
+	if diff := cmp.Diff(want, sink.Containers(), compareEntity); diff != "" {
+		t.Errorf("containers: -want +got\n%s", diff)
+	}
 	checkPods(t, sink, addresses)
 }
 
-func checkPods(t *testing.T, sink *told, addresses []netip.Addr) {
+func checkPods(t *testing.T, sink *sinktest.Recorder, addresses []netip.Addr) {
 	t.Helper()
 	const hash = "5b8e1f2a3c4d5e6f708192a3b4c5d6e7"
 	static := entity.Pod{UID: "0f3e5c9a-1b6d-4f0e-9a75-6a3c1e7d2b02", Name: "etcd-node-1", Namespace: "kube-system", Node: "node-1",
@@ -204,11 +218,9 @@ func checkPods(t *testing.T, sink *told, addresses []netip.Addr) {
 	for _, p := range pods {
 		want[p.UID] = p
 	}
-	sink.locked(func() {
-		if diff := cmp.Diff(want, sink.pods, compareEntity); diff != "" {
-			t.Errorf("pods: -want +got\n%s", diff)
-		}
-	})
+	if diff := cmp.Diff(want, sink.Pods(), compareEntity); diff != "" {
+		t.Errorf("pods: -want +got\n%s", diff)
+	}
 }
 
 // TestChanges: what changes is told, what does not is not told again.
@@ -217,20 +229,20 @@ func TestChanges(t *testing.T) {
 	options := f.options()
 	options.Interval = 10 * time.Millisecond
 	_, sink := run(t, options)
-	sink.isUp(t, 1)
-	sink.has(t, "c-1", "c-2")
+	sink.Await(t, "up kubelet", 1)
+	sink.AwaitContainers(t, "c-1", "c-2")
 	f.waitAsked(t, f.count()+3)
 	f.change(func() { f.body = list("2", "3") })
-	sink.has(t, "c-2", "c-3")
-	if sink.pod("1") != nil || sink.pod("3") == nil {
-		t.Errorf("pods: %v", sink.pods)
+	sink.AwaitContainers(t, "c-2", "c-3")
+	if sink.Pod("1") != nil || sink.Pod("3") == nil {
+		t.Errorf("pods: %v", sink.Pods())
 	}
-	if n := sink.putsOf("c-2"); n != 1 {
+	if n := sink.Count("put kubelet c-2"); n != 1 {
 		t.Errorf("an unchanged container was told %d times", n)
 	}
 	f.change(func() { f.body = strings.Replace(list("2", "3"), "pod-2", "renamed", 1) })
 	testkit.Eventually(t, soon, func() error {
-		if got := sink.container("c-2").Pod.Name; got != "renamed" {
+		if got := sink.Container("c-2").Pod.Name; got != "renamed" {
 			return fmt.Errorf("pod is %s", got)
 		}
 		return nil
@@ -239,24 +251,24 @@ func TestChanges(t *testing.T) {
 	// beside it, which may be the one.
 	f.change(func() { f.body = strings.Replace(list("2", "3"), `"uid":"3"`, `"uid":3`, 1) })
 	f.waitAsked(t, f.count()+3)
-	sink.has(t, "c-2", "c-3")
+	sink.AwaitContainers(t, "c-2", "c-3")
 	f.change(func() { f.body = list() })
-	sink.has(t)
-	if _, downs, why := sink.counts(); downs != 0 {
-		t.Errorf("down %d times: %v", downs, why)
+	sink.AwaitContainers(t)
+	if downs := sink.Downs(); len(downs) > 0 {
+		t.Errorf("down: %v", downs)
 	}
 }
 
 func TestWant(t *testing.T) {
 	f := newFake(t, list("1"))
 	source, sink := run(t, f.options())
-	sink.isUp(t, 1)
+	sink.Await(t, "up kubelet", 1)
 	f.change(func() { f.body = list("1", "2") })
 	source.Want("c-2", "")
 	source.Want("nobody", "")
-	sink.has(t, "c-1", "c-2")
+	sink.AwaitContainers(t, "c-1", "c-2")
 	testkit.Eventually(t, soon, func() error {
-		if sink.absences("nobody") != 1 || sink.absences("c-2") != 0 {
+		if sink.Count("absent kubelet nobody") != 1 || sink.Count("absent kubelet c-2") != 0 {
 			return errors.New("nobody is not absent, or c-2 is")
 		}
 		return nil
@@ -270,7 +282,7 @@ func TestWant(t *testing.T) {
 		f.body = strings.Replace(list("1", "2"), `"containerID":"containerd://c-2"`,
 			`"containerID":"containerd://c-2"},{"name":"late","containerID":"containerd://c-late"`, 1)
 	})
-	sink.has(t, "c-1", "c-2", "c-late")
+	sink.AwaitContainers(t, "c-1", "c-2", "c-late")
 	f.change(func() {
 		for i := 1; i < len(f.times); i++ {
 			if gap := f.times[i].Sub(f.times[i-1]); gap < 900*time.Millisecond {
@@ -285,11 +297,11 @@ func TestWant(t *testing.T) {
 func TestTokenRotation(t *testing.T) {
 	f := newFake(t, list("1"))
 	source, sink := run(t, f.options())
-	sink.isUp(t, 1)
+	sink.Await(t, "up kubelet", 1)
 	f.change(func() { f.token, f.body = "second-token", list("1", "2") })
 	require.NoError(t, os.WriteFile(f.tokenFile, []byte("second-token"), 0o600))
 	source.Want("c-2", "")
-	sink.has(t, "c-1", "c-2")
+	sink.AwaitContainers(t, "c-1", "c-2")
 	f.change(func() {
 		want := []string{"Bearer first-token", "Bearer second-token"}
 		if got := slices.Compact(slices.Clone(f.seen)); !slices.Equal(got, want) {
@@ -298,7 +310,7 @@ func TestTokenRotation(t *testing.T) {
 		f.token = "third-token"
 	})
 	source.Want("c-3", "")
-	why := sink.isDown(t, 1)
+	why := sink.AwaitDown(t, "kubelet", 1)
 	if !strings.Contains(why.Error(), "401") || strings.Contains(why.Error(), "second-token") {
 		t.Errorf("down because of %v", why)
 	}
@@ -311,10 +323,10 @@ func TestRefusals(t *testing.T) {
 		options := k.options()
 		change(k, &options)
 		_, sink := run(t, options)
-		if why := sink.isDown(t, 1); !strings.Contains(why.Error(), want) || strings.Contains(why.Error(), k.token) {
+		if why := sink.AwaitDown(t, "kubelet", 1); !strings.Contains(why.Error(), want) || strings.Contains(why.Error(), k.token) {
 			t.Errorf("down because of %q, want %q and not the token", why, want)
 		}
-		if ups, _, _ := sink.counts(); ups != 0 {
+		if ups := sink.Count("up kubelet"); ups != 0 {
 			t.Errorf("%s: up", want)
 		}
 	}
@@ -364,19 +376,19 @@ func TestSlow(t *testing.T) {
 	options := f.options()
 	options.Timeout = 100 * time.Millisecond
 	_, sink := run(t, options)
-	if why := sink.isDown(t, 1); !os.IsTimeout(errors.Unwrap(why)) {
+	if why := sink.AwaitDown(t, "kubelet", 1); !os.IsTimeout(errors.Unwrap(why)) {
 		t.Errorf("down because of %v", why)
 	}
 	f.change(func() { f.serve = nil })
-	sink.isUp(t, 1)
-	sink.has(t, "c-1")
+	sink.Await(t, "up kubelet", 1)
+	sink.AwaitContainers(t, "c-1")
 }
 
 // TestOutage: what was told is told again after it, and what went is gone.
 func TestOutage(t *testing.T) {
 	f := newFake(t, list("1", "2"))
 	source, sink := run(t, f.options())
-	sink.isUp(t, 1)
+	sink.Await(t, "up kubelet", 1)
 	f.change(func() {
 		f.serve = func(w http.ResponseWriter, _ *http.Request) {
 			conn, _, err := http.NewResponseController(w).Hijack()
@@ -387,18 +399,18 @@ func TestOutage(t *testing.T) {
 		}
 	})
 	source.Want("x", "")
-	_ = sink.isDown(t, 1)
+	_ = sink.AwaitDown(t, "kubelet", 1)
 	f.waitAsked(t, f.count()+2)
 	f.change(func() { f.serve, f.body = nil, list("1") })
-	sink.isUp(t, 2)
-	sink.has(t, "c-1")
-	if n := sink.putsOf("c-1"); n != 2 {
+	sink.Await(t, "up kubelet", 2)
+	sink.AwaitContainers(t, "c-1")
+	if n := sink.Count("put kubelet c-1"); n != 2 {
 		t.Errorf("told %d times, want once per connection", n)
 	}
-	if _, downs, _ := sink.counts(); downs != 1 {
+	if downs := sink.Count("down kubelet"); downs != 1 {
 		t.Errorf("down %d times in one outage", downs)
 	}
-	if sink.absences("x") != 1 {
+	if sink.Count("absent kubelet x") != 1 {
 		t.Error("what was wanted during the outage was not answered")
 	}
 }
@@ -415,7 +427,7 @@ func TestPlain(t *testing.T) {
 	options := f.options()
 	options.Endpoint = plain.URL
 	_, sink := run(t, options)
-	sink.has(t, "c-1")
+	sink.AwaitContainers(t, "c-1")
 	if got := <-seen; got != "" {
 		t.Errorf("the token was sent in plain text: %q", got)
 	}

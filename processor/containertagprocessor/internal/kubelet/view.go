@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/tallymanhq/tallyman/processor/containertagprocessor/internal/entity"
+	"github.com/tallymanhq/tallyman/processor/containertagprocessor/internal/rounds"
 )
 
 // view is what the kubelet has and what of it the sink was told.
@@ -73,20 +74,20 @@ func (v *view) tell(sink entity.Sink) {
 // before is told again: who asks has lost it, or has asked a moment too early.
 // It tells whether a container is missing of a pod that is there: its status
 // follows the container.
-func (v *view) answer(sink entity.Sink, wants map[want]struct{}) (late bool) {
+func (v *view) answer(sink entity.Sink, wants map[rounds.Want]struct{}) (late bool) {
 	for w := range wants {
-		p := v.pods[w.podUID]
+		p := v.pods[w.PodUID]
 		if p != nil {
 			sink.PutPod(name, p)
 		}
-		if w.id == "" {
+		if w.ID == "" {
 			continue
 		}
-		if c := v.containers[w.id]; c != nil {
+		if c := v.containers[w.ID]; c != nil {
 			sink.PutContainer(name, c)
 			continue
 		}
-		sink.Absent(name, w.id)
+		sink.Absent(name, w.ID)
 		late = late || p != nil
 	}
 	return late

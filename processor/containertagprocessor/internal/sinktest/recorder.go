@@ -2,6 +2,7 @@ package sinktest
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"testing"
@@ -12,7 +13,7 @@ import (
 
 // patience bounds the waits of tests: far more than any of them takes, as the
 // machine may be busy with other tests.
-const patience = 10 * time.Second
+const patience = 20 * time.Second
 
 // Recorder is an entity.Sink that remembers. The zero value is ready.
 type Recorder struct {
@@ -22,6 +23,7 @@ type Recorder struct {
 	changed    chan struct{}
 	calls      []string
 	containers map[string]*entity.Container
+	pods       map[string]*entity.Pod
 	host       []entity.Attribute
 	downs      []error
 }
@@ -45,10 +47,19 @@ func (r *Recorder) ContainerGone(source, id string) {
 func (r *Recorder) Absent(source, id string) { r.note("absent "+source+" "+id, nil) }
 
 // PutPod implements entity.Sink.
-func (r *Recorder) PutPod(source string, p *entity.Pod) { r.note("pod "+source+" "+p.UID, nil) }
+func (r *Recorder) PutPod(source string, p *entity.Pod) {
+	r.note("pod "+source+" "+p.UID, func() {
+		if r.pods == nil {
+			r.pods = make(map[string]*entity.Pod)
+		}
+		r.pods[p.UID] = p
+	})
+}
 
 // PodGone implements entity.Sink.
-func (r *Recorder) PodGone(source, uid string) { r.note("podgone "+source+" "+uid, nil) }
+func (r *Recorder) PodGone(source, uid string) {
+	r.note("podgone "+source+" "+uid, func() { delete(r.pods, uid) })
+}
 
 // PutHost implements entity.Sink.
 func (r *Recorder) PutHost(source string, attributes []entity.Attribute) {
@@ -101,6 +112,27 @@ func (r *Recorder) Container(id string) *entity.Container {
 	return r.containers[id]
 }
 
+// Containers returns all that were put and are not gone, by id.
+func (r *Recorder) Containers() map[string]*entity.Container {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return maps.Clone(r.containers)
+}
+
+// Pod returns what was last put, nil if it is unknown or gone.
+func (r *Recorder) Pod(uid string) *entity.Pod {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.pods[uid]
+}
+
+// Pods returns all that were put and are not gone, by uid.
+func (r *Recorder) Pods() map[string]*entity.Pod {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return maps.Clone(r.pods)
+}
+
 // Host returns the attributes that were last put.
 func (r *Recorder) Host() map[string]string {
 	r.mu.Lock()
@@ -139,6 +171,25 @@ func (r *Recorder) AwaitHost(t testing.TB, key, value string) {
 		}
 		return nil
 	})
+}
+
+// AwaitContainers waits until exactly these are put and not gone.
+func (r *Recorder) AwaitContainers(t testing.TB, ids ...string) {
+	t.Helper()
+	slices.Sort(ids)
+	r.await(t, func() error {
+		if have := slices.Sorted(maps.Keys(r.Containers())); !slices.Equal(have, ids) {
+			return fmt.Errorf("containers are %q, waiting for %q; downs: %v", have, ids, r.Downs())
+		}
+		return nil
+	})
+}
+
+// AwaitDown waits until the source is down for the nth time, and returns why.
+func (r *Recorder) AwaitDown(t testing.TB, source string, n int) error {
+	t.Helper()
+	r.Await(t, "down "+source, n)
+	return r.Downs()[n-1]
 }
 
 // await looks at the condition after each call.

@@ -21,12 +21,13 @@ const (
 // bounded returns a container without what is too much of it: the same one if
 // there is none.
 func (s *Store) bounded(c *entity.Container) *entity.Container {
-	if fits(c.Labels) && fits(c.Env) && len(c.Networks) <= maxList && len(c.Addresses) <= maxList &&
+	if len(c.Command) <= maxValue && fits(c.Labels) && fits(c.Env) && len(c.Networks) <= maxList && len(c.Addresses) <= maxList &&
 		len(c.Image.Tags) <= maxList && len(c.Image.Digests) <= maxList {
 		return c
 	}
 	s.stats.Cut++
 	out := *c
+	out.Command = prefix(c.Command)
 	out.Labels, out.Env = cut(c.Labels), cut(c.Env)
 	out.Networks, out.Addresses = head(c.Networks), head(c.Addresses)
 	out.Image.Tags, out.Image.Digests = head(c.Image.Tags), head(c.Image.Digests)
@@ -84,7 +85,8 @@ func cut(m map[string]string) map[string]string {
 func isIdentity(key string) bool {
 	for _, begin := range []string{
 		"com.docker.", "io.kubernetes.", "app.kubernetes.io/", "resource.opentelemetry.io/", "com.amazonaws.ecs.",
-		"com.hashicorp.nomad.", "org.opencontainers.image.", "com.datadoghq.", "tallyman.", "OTEL_", "DD_", "NOMAD_",
+		"com.hashicorp.nomad.", "org.opencontainers.image.", "com.datadoghq.", "tags.datadoghq.com/", "ad.datadoghq.com/",
+		"io.rancher.", "tallyman.", "OTEL_", "DD_", "NOMAD_", "MESOS_", "MARATHON_",
 	} {
 		if strings.HasPrefix(key, begin) {
 			return true

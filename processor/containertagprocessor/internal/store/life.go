@@ -2,6 +2,7 @@ package store
 
 import (
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/tallymanhq/tallyman/processor/containertagprocessor/internal/entity"
@@ -34,24 +35,43 @@ func (s *Store) refresh(id string, r *record) {
 	s.tell(id, r)
 }
 
-// moveAddresses keeps the live containers' addresses: one that has another
-// owner by now is left to it.
+// moveAddresses keeps the live containers' addresses. Several may have one: the
+// containers of a pod, and one that was told of before the end of the last
+// owner. It belongs to who got it last, and after that one to who had it before.
+// What stays is never missing for a moment, as it is read without a lock.
 func (s *Store) moveAddresses(id string, before, after *entity.Container) {
+	is := addressesOf(after)
 	for _, a := range addressesOf(before) {
-		if owner, _ := s.addresses.Load(a.Unmap()); owner == id {
-			s.addresses.Delete(a.Unmap())
+		if !slices.Contains(is, a) {
+			s.setOwners(a, slices.DeleteFunc(s.owners[a], func(x string) bool { return x == id }))
 		}
 	}
-	for _, a := range addressesOf(after) {
-		s.addresses.Store(a.Unmap(), id)
+	for _, a := range is {
+		if !slices.Contains(s.owners[a], id) {
+			s.setOwners(a, append(s.owners[a], id))
+		}
 	}
+}
+
+func (s *Store) setOwners(a netip.Addr, ids []string) {
+	if len(ids) == 0 {
+		delete(s.owners, a)
+		s.addresses.Delete(a)
+		return
+	}
+	s.owners[a] = ids
+	s.addresses.Store(a, ids[len(ids)-1])
 }
 
 func addressesOf(c *entity.Container) []netip.Addr {
 	if c == nil {
 		return nil
 	}
-	return c.Addresses
+	all := make([]netip.Addr, len(c.Addresses))
+	for i, a := range c.Addresses {
+		all[i] = a.Unmap()
+	}
+	return all
 }
 
 // join enters a container into its pod's members.
@@ -77,7 +97,7 @@ func podOf(c *entity.Container) string {
 
 // entityOf is what subscribers are told of a record.
 func (s *Store) entityOf(r *record) *Entity {
-	e := &Entity{Container: r.merged, Complete: s.complete(r)}
+	e := &Entity{Container: r.merged, Dead: r.dead(), Complete: s.complete(r)}
 	if p := s.pods[podOf(r.merged)]; p != nil {
 		e.Pod = p.pod
 	}
@@ -106,6 +126,7 @@ func (s *Store) tell(id string, r *record) {
 func (s *Store) bury(r *record) {
 	r.died = s.options.Now()
 	s.moveAddresses(r.id, r.merged, nil)
+	s.tell(r.id, r)
 	s.dead.push(r)
 	for s.dead.len > s.options.MaxDead {
 		s.stats.Evicted++
@@ -159,9 +180,11 @@ func (s *Store) expireUnknown(now time.Time) {
 // containers are forgotten.
 func (s *Store) expirePod(uid string, p *podRecord, now time.Time) {
 	dead := !p.died.IsZero() && now.Sub(p.died) > s.options.Grace
-	if len(p.members) > 0 || !dead && p.pod != nil {
+	wanted := !p.asked.IsZero() && now.Sub(p.asked) <= unknownFor
+	if len(p.members) > 0 || wanted || !dead && p.pod != nil {
 		return
 	}
+	s.nowKnown(p)
 	delete(s.pods, uid)
 	for _, to := range s.subscribers {
 		to.PodChanged(uid, nil)

@@ -20,7 +20,8 @@ type record struct {
 	died time.Time
 	// merged is told in one; nil while nobody knows it.
 	merged *entity.Container
-	next   *record // in the queue of the dead
+	// before and after it in the queue of the dead.
+	before, after *record
 }
 
 func (r *record) known() bool { return r.merged != nil }
@@ -35,42 +36,40 @@ type podRecord struct {
 	died time.Time
 	// members are the ids of its containers.
 	members map[string]struct{}
+	// asked is when somebody had data of it while nobody knew it; zero once
+	// somebody tells of it.
+	asked time.Time
 }
 
-// queue is a list in order of death. Who lives again stays in it, and is passed
-// over; it is counted once.
+// queue is a list in order of death. Who lives again leaves it.
 type queue struct {
 	head, tail *record
 	len        int
 }
 
 func (q *queue) push(r *record) {
-	r.next = nil
+	r.before = q.tail
 	if q.tail == nil {
 		q.head = r
 	} else {
-		q.tail.next = r
+		q.tail.after = r
 	}
 	q.tail = r
 	q.len++
 }
 
+// remove takes out one that is in the queue.
 func (q *queue) remove(r *record) {
-	var before *record
-	for at := q.head; at != nil; before, at = at, at.next {
-		if at != r {
-			continue
-		}
-		if before == nil {
-			q.head = at.next
-		} else {
-			before.next = at.next
-		}
-		if q.tail == at {
-			q.tail = before
-		}
-		at.next = nil
-		q.len--
-		return
+	if r.before == nil {
+		q.head = r.after
+	} else {
+		r.before.after = r.after
 	}
+	if r.after == nil {
+		q.tail = r.before
+	} else {
+		r.after.before = r.before
+	}
+	r.before, r.after = nil, nil
+	q.len--
 }

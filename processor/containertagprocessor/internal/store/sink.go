@@ -74,6 +74,7 @@ func (s *Store) PutPod(name string, p *entity.Pod) {
 		return
 	}
 	record := s.pod(p.UID)
+	s.nowKnown(record)
 	record.told[place] = s.boundedPod(p)
 	record.gone &^= src.bit
 	record.pod, record.died = mergePods(record.told), zero
@@ -100,7 +101,9 @@ func (s *Store) PodGone(name, uid string) {
 			return
 		}
 	}
-	p.died = s.options.Now()
+	if p.died.IsZero() {
+		p.died = s.options.Now()
+	}
 }
 
 // PutHost implements [entity.Sink].

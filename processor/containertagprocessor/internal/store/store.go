@@ -31,8 +31,8 @@ type Options struct {
 	// are those of host attributes, best first.
 	Containers, Host []string
 	// Grace is how long the dead stay known, MaxDead how many at most, and
-	// MaxUnknown how many ids that nobody knows; 0 means the defaults: 5
-	// minutes, 2000, 1000.
+	// MaxUnknown how many ids that nobody knows, of containers and again of
+	// pods; 0 means the defaults: 5 minutes, 2000, 1000.
 	Grace               time.Duration
 	MaxDead, MaxUnknown int
 	// Now is the clock, time.Now if nil.
@@ -45,6 +45,8 @@ type Entity struct {
 	Container *entity.Container
 	// Pod is the one it belongs to, nil if it is in none or that is not known.
 	Pod *entity.Pod
+	// Dead: it was removed.
+	Dead bool
 	// Complete: each source that can be asked has answered.
 	Complete bool
 }
@@ -84,9 +86,11 @@ type Store struct {
 	pods        map[string]*podRecord
 	host        map[string][]entity.Attribute // by source
 	sources     map[string]*source
+	owners      map[netip.Addr][]string // ids of who has an address, the last to get it last
 	dead        queue
 	subscribers []Subscriber
 	unknown     int
+	unknownPods int
 	stats       Stats
 }
 
@@ -123,6 +127,7 @@ func New(o Options, want func(id, podUID string)) *Store {
 		pods:       map[string]*podRecord{},
 		host:       map[string][]entity.Attribute{},
 		sources:    map[string]*source{},
+		owners:     map[netip.Addr][]string{},
 	}
 	for i, name := range o.Containers {
 		s.sources[name] = &source{bit: 1 << i}
@@ -137,7 +142,9 @@ func (s *Store) Subscribe(to Subscriber) (cancel func()) {
 	s.subscribers = append(s.subscribers, to)
 	to.HostChanged(s.hostAttributes())
 	for uid, p := range s.pods {
-		to.PodChanged(uid, p.pod)
+		if p.pod != nil {
+			to.PodChanged(uid, p.pod)
+		}
 	}
 	for id, r := range s.containers {
 		to.ContainerChanged(id, s.entityOf(r))
@@ -155,7 +162,12 @@ func (s *Store) Subscribe(to Subscriber) (cancel func()) {
 // are unknown already.
 func (s *Store) Want(id, podUID string) bool {
 	s.mu.Lock()
-	ok := s.admit(id)
+	var ok bool
+	if id != "" {
+		ok = s.admit(id)
+	} else {
+		ok = s.admitPod(podUID)
+	}
 	s.mu.Unlock()
 	if ok {
 		s.want(id, podUID)
@@ -165,9 +177,6 @@ func (s *Store) Want(id, podUID string) bool {
 
 // admit makes room for an id that somebody asks for.
 func (s *Store) admit(id string) bool {
-	if id == "" {
-		return true // a pod: its sources list all there are
-	}
 	now := s.options.Now()
 	r := s.containers[id]
 	if r == nil {
@@ -183,6 +192,35 @@ func (s *Store) admit(id string) bool {
 	return true
 }
 
+// admitPod does the same for a pod. A subscriber may remember a pod that is asked
+// for, so one that is refused or that nobody tells of is forgotten by name.
+func (s *Store) admitPod(uid string) bool {
+	p := s.pods[uid]
+	if p == nil || p.pod == nil && p.asked.IsZero() {
+		if s.unknownPods >= s.options.MaxUnknown {
+			s.stats.Refused++
+			for _, to := range s.subscribers {
+				to.PodChanged(uid, nil)
+			}
+			return false
+		}
+		p = s.pod(uid)
+		s.unknownPods++
+	}
+	if p.pod == nil {
+		p.asked = s.options.Now()
+	}
+	return true
+}
+
+// nowKnown: a pod is not one of those any more that nobody tells of.
+func (s *Store) nowKnown(p *podRecord) {
+	if !p.asked.IsZero() {
+		p.asked = zero
+		s.unknownPods--
+	}
+}
+
 // ByAddress finds the live container that an address belongs to. It takes no
 // lock.
 func (s *Store) ByAddress(a netip.Addr) (id string, ok bool) { return s.addresses.Load(a.Unmap()) }
@@ -192,7 +230,7 @@ func (s *Store) Stats() Stats {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	stats := s.stats
-	stats.Dead, stats.Unknown, stats.Pods = s.dead.len, s.unknown, len(s.pods)
+	stats.Dead, stats.Unknown, stats.Pods = s.dead.len, s.unknown, len(s.pods)-s.unknownPods
 	stats.Live = len(s.containers) - stats.Dead - stats.Unknown
 	stats.Up = map[string]bool{}
 	for name, src := range s.sources {
