@@ -1,9 +1,6 @@
 package secret
 
-import (
-	"bytes"
-	"strings"
-)
+import "bytes"
 
 // Certain tells whether a text holds what is never anything but a secret:
 // a URL with a password, a JSON web token, a PEM block, the hash of a password,
@@ -113,6 +110,8 @@ func marksFrom(c byte) []mark {
 	switch c {
 	case '$':
 		return hashMarks
+	case '{':
+		return schemeMarks
 	case 'A':
 		return amazonGoogleMarks
 	case 'g':
@@ -133,6 +132,13 @@ var (
 	hashMarks = []mark{ // crypt(3), htpasswd
 		{"$2a$", isHash, 12}, {"$2b$", isHash, 12}, {"$2y$", isHash, 12}, {"$apr1$", isHash, 12},
 		{"$argon2", isHash, 12}, {"$1$", isHash, 12}, {"$5$", isHash, 12}, {"$6$", isHash, 12},
+	}
+	// schemeMarks are the schemes of userPassword (RFC 2307, OpenLDAP), as
+	// htpasswd -s writes them, too. At least so many characters follow as the
+	// hash and, where there is one, 4 bytes of salt have in base64.
+	schemeMarks = []mark{
+		{"{SHA}", isBase64, 28}, {"{SSHA}", isBase64, 32}, {"{SHA256}", isBase64, 44}, {"{SSHA256}", isBase64, 48},
+		{"{SHA512}", isBase64, 88}, {"{SSHA512}", isBase64, 92}, {"{MD5}", isBase64, 24}, {"{SMD5}", isBase64, 28},
 	}
 	amazonGoogleMarks = []mark{
 		{"AKIA", isCapitalOrDigit, 16}, {"ASIA", isCapitalOrDigit, 16}, {"AIza", isBase64URL, 30},
@@ -205,32 +211,13 @@ func span(text []byte, fits func(byte) bool) int {
 
 func isBase64URL(c byte) bool { return alphanumeric(c) || c == '-' || c == '_' }
 
+func isBase64(c byte) bool { return alphanumeric(c) || c == '+' || c == '/' || c == '=' }
+
 func isHash(c byte) bool {
 	return isBase64URL(c) || c == '/' || c == '+' || c == '.' || c == '$' || c == '=' || c == ','
 }
 
 func isCapitalOrDigit(c byte) bool { return '0' <= c && c <= '9' || 'A' <= c && c <= 'Z' }
-
-// Name tells whether a key (of a label, an annotation or a variable) says that
-// its value is a secret. It errs on the side of secrets: it looks anywhere in
-// the key, without regard to case.
-func Name(key string) bool {
-	for _, name := range secretNames {
-		if containsFold(key, name) {
-			return true
-		}
-	}
-	return false
-}
-
-func containsFold(text, part string) bool {
-	for i := 0; i+len(part) <= len(text); i++ {
-		if strings.EqualFold(text[i:i+len(part)], part) {
-			return true
-		}
-	}
-	return false
-}
 
 // consists tells whether all bytes of a text fit; an empty one does.
 func consists(text []byte, of func(byte) bool) bool { return span(text, of) == len(text) }

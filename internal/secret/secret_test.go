@@ -23,13 +23,14 @@ func TestCertainSecret(t *testing.T) {
 		"Bearer eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2ln", "-----BEGIN RSA PRIVATE KEY-----", "xAKIAIOSFODNN7EXAMPLE",
 		"ghp_0123456789abcdefghijABCDEFGHIJ012345", "glpat-abcdefghij0123456789", "sk_live_4eC39HqLyjWDarjtT1",
 		"admin:$apr1$H6uskkkW$IgXLP6ewTrSuBkTrqE8wj/", "$2y$05$r3J4d3VepzFkedkd/q1vI.pBYIpSqjfN0qOARV3ScUHysatnS0cL2",
+		"bob:{SHA}fEqNCco3Yq9h5ZUglD3CZJT4lBs=", "{SSHA}DkMTwBl+a/3DQTxCYEApdUtNXGgdUac3", "userPassword {SMD5}4QWGWZpj9GCmfuqEvm8HtZhZS6E=",
 		"SWMTKN-1-3pu6hszjas19xyp7ghgosyx9k8atbfcr8p2is99znpy26u2lkl-1awxwuwd3z9j1z3puu7rcgdbx",
 	} {
 		f(text, true)
 	}
 	for _, text := range append(harmless(),
 		"", "http://db:5432/x@y", "https://h:8443/npm/@scope/package-with-a-long-name", "https://git@github.com/x", "ssh://git@github.com/org/app.git", "a@b", "eyJ.x", "eyJxxxx",
-		strings.Repeat("4f0c1d2e", 8), "ASIA-SOUTHEAST-1-REGION", "ASIA_PACIFIC_SOUTH_EAST", "-----", "http://h/?mail=a@b",
+		strings.Repeat("4f0c1d2e", 8), "ASIA-SOUTHEAST-1-REGION", "ASIA_PACIFIC_SOUTH_EAST", "-----", "registry.example/app:{SHA}", "{SHA}/release", "{SSHA}", "http://h/?mail=a@b",
 	) {
 		f(text, false)
 	}

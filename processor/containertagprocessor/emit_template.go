@@ -25,27 +25,39 @@ type template struct {
 	n          int // of attributes; the zero template has none and no map
 }
 
-// newTemplate takes tags of a container or pod, and of the host what they leave.
+// newTemplate takes tags of a container or pod, of the host what they leave, and
+// last what an application says under names of its own choice.
 func newTemplate(set []tags.Attribute, host *hostTags) template {
 	m := pcommon.NewMap()
 	m.EnsureCapacity(len(set) + len(host.attributes))
 	for _, a := range set {
-		if a.Values == nil {
-			m.PutStr(a.Key, a.Value)
-			continue
-		}
-		list := m.PutEmptySlice(a.Key)
-		list.EnsureCapacity(len(a.Values))
-		for _, v := range a.Values {
-			list.AppendEmpty().SetStr(v)
+		if !a.Carried {
+			putTag(m, a)
 		}
 	}
 	for _, a := range host.attributes {
-		if _, ok := m.Get(a.Key); !ok {
-			m.PutStr(a.Key, a.Value)
+		if v, ok := m.GetOrPutEmpty(a.Key); !ok {
+			v.SetStr(a.Value)
+		}
+	}
+	for _, a := range set {
+		if _, ok := m.Get(a.Key); a.Carried && !ok {
+			putTag(m, a)
 		}
 	}
 	return template{m, m.Len()}
+}
+
+func putTag(m pcommon.Map, a tags.Attribute) {
+	if a.Values == nil {
+		m.PutStr(a.Key, a.Value)
+		return
+	}
+	list := m.PutEmptySlice(a.Key)
+	list.EnsureCapacity(len(a.Values))
+	for _, v := range a.Values {
+		list.AppendEmpty().SetStr(v)
+	}
 }
 
 // apply adds to a resource what it lacks. spare is an empty map that is used

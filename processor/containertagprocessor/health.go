@@ -7,7 +7,6 @@ import (
 	"go.opentelemetry.io/otel/metric"
 
 	"github.com/tallymanhq/tallyman/processor/containertagprocessor/internal/metadata"
-	"github.com/tallymanhq/tallyman/processor/containertagprocessor/internal/tags"
 )
 
 // health reports what became of resources, and once per configuration of
@@ -101,18 +100,10 @@ func (h *health) observeCut(_ context.Context, o metric.Int64Observer) error {
 		o.Observe(int64(h.core.hub.store.Stats().Cut), with("reason", "metadata_size"))
 	}
 	cut := h.core.tagger.cut()
-	for reason, n := range cutReasons(cut) {
+	for reason, n := range cut.All() {
 		o.Observe(int64(n), with("reason", reason))
 	}
 	return nil
-}
-
-// cutReasons names the fields of a Cut as in metadata.yaml.
-func cutReasons(c tags.Cut) map[string]int {
-	return map[string]int{
-		"value_length": c.ValueLength, "attribute_count": c.AttributeCount, "invalid_utf8": c.InvalidUTF8,
-		"secret": c.Secret, "malformed": c.Malformed,
-	}
 }
 
 func (h *health) observeSources(_ context.Context, o metric.Int64Observer) error {

@@ -153,7 +153,7 @@ func (o *observed) check() {
 		"live": 3, "dead": 1, "unknown": 3,
 	}), plain)
 	metadatatest.AssertEqualContainerTagCut(t, tel, points("reason", map[string]int64{
-		"metadata_size": 1, "value_length": 1, "invalid_utf8": 1, "attribute_count": 0, "secret": 0, "malformed": 0,
+		"metadata_size": 1, "value_length": 1, "invalid_utf8": 1, "attribute_count": 0, "secret": 0, "malformed": 0, "reserved": 0,
 	}), plain)
 	metadatatest.AssertEqualContainerTagSourceUp(t, tel, points("source", map[string]int64{"docker": 1, "podman": 0}), plain)
 	metadatatest.AssertEqualContainerTagEvicted(t, tel, point(2), plain)

@@ -298,6 +298,20 @@ func TestChangesAreForNewData(t *testing.T) {
 	require.Equal(t, "renamed", r.sent(resource("container.id", oneID))["container.name"], "late data finds its tags")
 }
 
+// What an application says of itself by OTEL_RESOURCE_ATTRIBUTES is less than what
+// the operator says of the host, and says nothing of the host at all.
+func TestCarriedAttributes(t *testing.T) {
+	r := newRig(t, nil)
+	r.store.Up("docker")
+	r.store.PutHost("host", []entity.Attribute{{Key: "host.name", Value: "node-1"}, {Key: "team", Value: "operators"}})
+	r.store.PutContainer("docker", &entity.Container{
+		ID: oneID, Name: "web", Env: map[string]string{"OTEL_RESOURCE_ATTRIBUTES": "host.name=node-9,team=finance,shift=night,service.version=1.2"},
+	})
+	require.Subset(t, r.sent(resource("container.id", oneID)), map[string]any{
+		"host.name": "node-1", "team": "operators", "shift": "night", "service.version": "1.2",
+	})
+}
+
 func TestCardinality(t *testing.T) {
 	r := newRig(t, func(c *Config) { c.Cardinality = tags.Low })
 	r.store.Up("docker")

@@ -342,6 +342,7 @@ func (t *tagger) countCut(c tags.Cut) {
 	t.cutSoFar.InvalidUTF8 += c.InvalidUTF8
 	t.cutSoFar.Secret += c.Secret
 	t.cutSoFar.Malformed += c.Malformed
+	t.cutSoFar.Reserved += c.Reserved
 }
 
 // cut returns what was cut so far.

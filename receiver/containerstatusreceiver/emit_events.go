@@ -9,6 +9,7 @@ import (
 	"go.opentelemetry.io/collector/pdata/plog"
 
 	"github.com/tallymanhq/tallyman/internal/docker"
+	"github.com/tallymanhq/tallyman/internal/imageref"
 	"github.com/tallymanhq/tallyman/receiver/containerstatusreceiver/internal/metadata"
 )
 
@@ -96,13 +97,26 @@ func (k kind) options(e *docker.Event) []metadata.EventAttributeOption {
 		o = append(o, metadata.WithContainerOldNameEventAttribute(e.OldName))
 	}
 	if e.Type == typeImage {
-		o = append(o, metadata.WithContainerImageNameEventAttribute(e.ID))
+		o = append(o, imageOptions(e.ID)...)
 	}
 	if e.Network != "" {
 		o = append(o, metadata.WithDockerNetworkNameEventAttribute(e.Network))
 	}
 	if e.Recovered {
 		o = append(o, metadata.WithContainerEventRecoveredEventAttribute(true))
+	}
+	return o
+}
+
+// imageOptions take a reference apart, as the conventions want it.
+func imageOptions(reference string) []metadata.EventAttributeOption {
+	ref, ok := imageref.Parse(reference)
+	if !ok {
+		return []metadata.EventAttributeOption{metadata.WithContainerImageIDEventAttribute(reference)}
+	}
+	o := []metadata.EventAttributeOption{metadata.WithContainerImageNameEventAttribute(ref.Name)}
+	if ref.Tag != "" {
+		o = append(o, metadata.WithContainerImageTagsEventAttribute([]any{ref.Tag}))
 	}
 	return o
 }

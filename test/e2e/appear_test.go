@@ -33,7 +33,7 @@ func TestAppearAndVanish(t *testing.T) {
 	start, err := a.event(goner.ID, "container.start")
 	require.NoError(t, err)
 	require.Equal(t, int64(goner.PID), start.attributes["container.pid"])
-	require.Equal(t, map[string]any{"container.id": goner.ID, "container.runtime.name": "docker"}, start.resource)
+	require.Equal(t, withHost(t, map[string]any{"container.id": goner.ID, "container.runtime.name": "docker"}), start.resource)
 
 	dirs, err := findCgroups(goner.PID)
 	require.NoError(t, err)
@@ -74,7 +74,7 @@ func (a *agent) checkStop(t *testing.T, id string, known stopBounds) {
 	stop, err := a.event(id, "container.stop")
 	require.NoError(t, err)
 	require.Equal(t, plog.SeverityNumberInfo, stop.severity)
-	require.Equal(t, map[string]any{"container.id": id, "container.runtime.name": "docker"}, stop.resource)
+	require.Equal(t, withHost(t, map[string]any{"container.id": id, "container.runtime.name": "docker"}), stop.resource)
 	require.NotContains(t, stop.attributes, "container.oom_killed")
 
 	lifetime, ok := stop.attributes["container.lifetime"].(float64)

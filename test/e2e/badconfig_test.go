@@ -43,19 +43,29 @@ func TestBadConfig(t *testing.T) {
 		},
 		{
 			name: "unwritable state", settings: settings{state: unwritable},
+			names: []string{"file_storage/logs", unwritable, "not a directory"},
+		},
+		{
+			// The place for the offsets of logs is fine here, so that the socket says it.
+			name: "unwritable state of the socket", settings: settings{state: unwritable},
+			set:   []string{"extensions::file_storage/logs::directory: " + t.TempDir()},
 			names: []string{"docker_filter", "endpoint", file, "not a directory"},
 		},
 		{
-			// The place for the socket is fine here, so that the events say it.
+			// The place for the socket is fine here, too, so that the events say it.
 			name: "unwritable state of events", settings: settings{state: unwritable},
-			set:   []string{"extensions::docker_filter::endpoint: unix://" + filepath.Join(t.TempDir(), "docker.sock")},
+			set: []string{
+				"extensions::file_storage/logs::directory: " + t.TempDir(),
+				"extensions::docker_filter::endpoint: unix://" + filepath.Join(t.TempDir(), "docker.sock"),
+			},
 			names: []string{"file/events", file, "not a directory"},
 		},
 		{
-			// The places for events and socket are fine here, so that the queue is the one to say it.
+			// All other places are fine here, so that the queue is the one to say it.
 			name:     "unwritable state of the queue",
 			settings: settings{state: unwritable, configs: overlay, env: []string{"OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:1"}},
 			set: []string{
+				"extensions::file_storage/logs::directory: " + t.TempDir(),
 				"exporters::file/events::path: " + filepath.Join(t.TempDir(), "events.jsonl"),
 				"extensions::docker_filter::endpoint: unix://" + filepath.Join(t.TempDir(), "docker.sock"),
 			},

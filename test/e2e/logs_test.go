@@ -179,9 +179,9 @@ func TestPodLogs(t *testing.T) {
 	require.Equal(t, []string{"err end", "out é end  "}, bodies(joined))
 	require.Equal(t, "stderr", joined[0].attributes["log.iostream"])
 	require.NoError(t, once(got[:numbered]))
-	for key, want := range map[string]string{
+	for key, want := range map[string]any{
 		"k8s.namespace.name": "shop", "k8s.pod.name": "cart-5d9c", "k8s.pod.uid": p.uid,
-		"k8s.container.name": "app", "k8s.container.restart_count": "0",
+		"k8s.container.name": "app", "k8s.container.restart_count": int64(0),
 	} {
 		require.Equal(t, want, got[0].resource[key], key)
 	}

@@ -249,11 +249,15 @@ func TestParseContainers(t *testing.T) {
 	f(`[{"Id":"`+id+`","Labels":["x"]}]`, -1)
 	f(`[{"Id":"`+id+`"}`, -1)
 	f(`[{"Id":"`+id+`"}] []`, -1)
-	f(`[{"Id":"`+id+`","Image":"`+strings.Repeat("x", 5<<20)+`"}]`, -1)
+	f(`[{"Id":"`+id+`","Image":"`+strings.Repeat("x", 17<<20)+`"}]`, -1)
 
-	var many strings.Builder
+	// Labels are cut, but there may be many.
+	var labels, many strings.Builder
+	for n := range 1000 {
+		fmt.Fprintf(&labels, `%c"l%d":%q`, " ,"[min(n, 1)], n, strings.Repeat("x", 5000))
+	}
 	for n := range 20 {
-		fmt.Fprintf(&many, `%c{"Id":"%064x","Labels":{"l":%q}}`, "[,"[min(n, 1)], n, strings.Repeat("x", 4<<20-200))
+		fmt.Fprintf(&many, `%c{"Id":"%064x","Labels":{%s}}`, "[,"[min(n, 1)], n, labels.String())
 	}
 	_, err := engine.ParseContainers(strings.NewReader(many.String() + "]"))
 	require.ErrorIs(t, err, engine.ErrTable)

@@ -34,7 +34,7 @@ type Engine struct {
 	wg     sync.WaitGroup
 }
 
-type counters struct{ asked, shared, busy, slow, lists atomic.Uint64 }
+type counters struct{ asked, shared, busy, slow, lists, skipped atomic.Uint64 }
 
 // Stats are counts since New.
 type Stats struct {
@@ -46,6 +46,8 @@ type Stats struct {
 	Busy uint64
 	// Slow subscribers were cut off.
 	Slow uint64
+	// Skipped are events that were too long to be handed out.
+	Skipped uint64
 	// Lists is how often the catalog asked for all containers.
 	Lists uint64
 }
@@ -107,7 +109,7 @@ func (e *Engine) Close() {
 // Stats returns the counts so far.
 func (e *Engine) Stats() Stats {
 	c := &e.counters
-	return Stats{Asked: c.asked.Load(), Shared: c.shared.Load(), Busy: c.busy.Load(), Slow: c.slow.Load(), Lists: c.lists.Load()}
+	return Stats{Asked: c.asked.Load(), Shared: c.shared.Load(), Busy: c.busy.Load(), Slow: c.slow.Load(), Skipped: c.skipped.Load(), Lists: c.lists.Load()}
 }
 
 // Catalog returns the directory of containers of this engine.

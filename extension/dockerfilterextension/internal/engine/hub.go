@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"sync"
 )
@@ -19,9 +20,11 @@ const (
 	// ringBytes bounds the same in bytes. An event has about 0.5 KB with few
 	// labels, 4 KB with those of Kubernetes.
 	ringBytes = 4 << 20
-	// maxEvent is the longest event. All its attributes are labels of an object,
-	// which dockerd bounds only by its own limit on a request's head.
-	maxEvent = 1 << 20
+	// maxEvent is the longest event that is handed out as it is. All its attributes
+	// are labels of an object; of a longer one the long ones are left out. What is
+	// longer than maxLine is skipped: it must not end the stream for all.
+	maxEvent = 64 << 10
+	maxLine  = 16 << 20
 	// maxSubscribers bounds their number; one costs below 1 KiB. The catalog has
 	// a place of its own, and one for the moment in which it changes places.
 	maxSubscribers     = 1024
@@ -149,12 +152,12 @@ func (s *stream) open(ctx context.Context) (*Response, error) {
 func (s *stream) read(src io.Reader) error {
 	reader := bufio.NewReaderSize(src, nextChunk)
 	var line []byte
+	skipped := false
 	for {
 		part, err := reader.ReadSlice('\n')
-		if len(line)+len(part) > maxEvent {
-			return fmt.Errorf("%w: event longer than %d bytes", ErrUnexpected, maxEvent)
+		if skipped = skipped || len(line)+len(part) > maxLine; !skipped {
+			line = append(line, part...)
 		}
-		line = append(line, part...)
 		switch {
 		case errors.Is(err, bufio.ErrBufferFull):
 			continue
@@ -163,13 +166,63 @@ func (s *stream) read(src io.Reader) error {
 		case err != nil:
 			return err
 		}
-		event := bytes.TrimSpace(line)
-		if !bytes.HasPrefix(event, []byte("{")) || !json.Valid(event) {
-			return fmt.Errorf("%w: event %.64q", ErrUnexpected, event)
+		if skipped {
+			s.hub.engine.counters.skipped.Add(1)
+		} else if err := s.take(bytes.TrimSpace(line)); err != nil {
+			return err
 		}
-		s.push(bytes.Clone(event))
-		line = line[:0]
+		skipped = false
+		if line = line[:0]; cap(line) > maxEvent {
+			line = nil
+		}
 	}
+}
+
+// take checks an event and hands it out.
+func (s *stream) take(event []byte) error {
+	if !bytes.HasPrefix(event, []byte("{")) || !json.Valid(event) {
+		return fmt.Errorf("%w: event %.64q", ErrUnexpected, event)
+	}
+	if len(event) > maxEvent {
+		event = withoutLongAttributes(event)
+	}
+	if len(event) > maxEvent {
+		s.hub.engine.counters.skipped.Add(1)
+		return nil
+	}
+	s.push(bytes.Clone(event))
+	return nil
+}
+
+// withoutLongAttributes leaves long attributes out of an event, and then all of
+// them if there are too many.
+func withoutLongAttributes(event []byte) []byte {
+	const longest = 1024 // no client is shown labels of more than 255 bytes
+	var whole, actor, attributes map[string]json.RawMessage
+	if json.Unmarshal(event, &whole) != nil || json.Unmarshal(whole["Actor"], &actor) != nil ||
+		json.Unmarshal(actor["Attributes"], &attributes) != nil {
+		return event
+	}
+	maps.DeleteFunc(attributes, func(_ string, value json.RawMessage) bool { return len(value) > longest })
+	short, err := withAttributes(whole, actor, attributes)
+	if err == nil && len(short) > maxEvent {
+		short, err = withAttributes(whole, actor, map[string]json.RawMessage{})
+	}
+	if err != nil {
+		return event
+	}
+	return short
+}
+
+func withAttributes(whole, actor, attributes map[string]json.RawMessage) ([]byte, error) {
+	var err error
+	if actor["Attributes"], err = json.Marshal(attributes); err != nil {
+		return nil, err
+	}
+	if whole["Actor"], err = json.Marshal(actor); err != nil {
+		return nil, err
+	}
+	return json.Marshal(whole)
 }
 
 // push puts an event into the ring and wakes the subscribers. Those that are

@@ -131,8 +131,40 @@ func TestStreamEnds(t *testing.T) {
 	ends(func() { f.emit("<html>\n") }, engine.ErrUnexpected)
 	ends(func() { f.emit("[1]\n") }, engine.ErrUnexpected)
 	ends(func() { f.emit("{\"a\":}\n") }, engine.ErrUnexpected)
-	ends(func() { f.emit("{" + strings.Repeat(" ", engine.MaxEvent) + "}\n") }, engine.ErrUnexpected)
 	ends(func() { f.stop(); f.start() }, engine.ErrUnavailable)
+}
+
+// One container with absurd labels does not end the stream for all: its events
+// lose them, and the longest are skipped.
+func TestLongEvents(t *testing.T) {
+	testkit.VerifyNoLeaks(t)
+	f := startFake(t)
+	e := f.open(nil)
+	sub := subscribe(t, e)
+	waitFor(t, func() bool { return f.listeners() == 1 })
+	event := func(labels string) string {
+		return `{"Action":"start","timeNano":1795295424986328104,"Actor":{"ID":"x","Attributes":{` + labels + `"name":"web"}}}`
+	}
+	long := strings.Repeat("x", 2000)
+	many := strings.Builder{}
+	for i := range engine.MaxEvent / 100 {
+		fmt.Fprintf(&many, "%q:%q,", fmt.Sprintf("k%d", i), strings.Repeat("v", 100))
+	}
+	f.emit(event(`"big":"`+strings.Repeat("x", 3<<20)+`",`) + "\n")
+	f.emit(event(`"long":"`+long+`",`) + "\n")
+	f.emit(event(many.String()) + "\n")
+	f.emit(`{"huge":"` + strings.Repeat("x", 17<<20) + `"}` + "\n")
+	f.emit("{\"last\":true}\n")
+	for _, want := range []string{
+		event(""), event(`"long":"` + long + `",`),
+		strings.Replace(event(""), `"name":"web"`, "", 1), `{"last":true}`,
+	} {
+		got, err := sub.Next(t.Context())
+		require.NoError(t, err)
+		require.JSONEq(t, want, string(got))
+		require.Equal(t, strings.Contains(want, "1795295424986328104"), strings.Contains(string(got), "1795295424986328104"), "numbers stay exact")
+	}
+	require.EqualValues(t, 1, e.Stats().Skipped)
 }
 
 // Waiting ends with the context, and subscribers come and go in any order.

@@ -17,7 +17,9 @@ const (
 	// entryCost stands for the maps and headers of one container.
 	entryCost = 512
 	// maxElement bounds one container of a list, as the projection does.
-	maxElement = 4 << 20
+	maxElement = 16 << 20
+	// longestLabel is what is kept of a label for rules to match.
+	longestLabel = 4096
 )
 
 var (
@@ -36,6 +38,7 @@ func newTable() *table { return &table{byID: map[string]Container{}, byName: map
 
 func (t *table) add(c Container) error {
 	t.remove(c.ID)
+	c.Labels = cutLabels(c.Labels)
 	t.bytes += cost(c)
 	if t.bytes > maxTable {
 		t.bytes -= cost(c)
@@ -46,6 +49,16 @@ func (t *table) add(c Container) error {
 		t.byName[c.Name] = c.ID
 	}
 	return nil
+}
+
+// cutLabels keeps one container with absurd labels from filling the table.
+func cutLabels(labels map[string]string) map[string]string {
+	for key, value := range labels {
+		if len(value) > longestLabel {
+			labels[key] = strings.Clone(value[:longestLabel])
+		}
+	}
+	return labels
 }
 
 func (t *table) remove(id string) {

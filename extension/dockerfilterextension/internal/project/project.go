@@ -21,8 +21,9 @@ var ErrHidden = errors.New("object is hidden from the client")
 
 // MaxElement bounds what one element of a list, one line of a stream, or an
 // object may take, in bytes, before and after the projection. The largest real
-// one is the inspection of a container with a long configuration, some 100 KB.
-const MaxElement = 4 << 20
+// one is the inspection of a container with a long configuration, some 100 KB. But
+// one container with absurd labels (10 MB was tried) must not hide all others.
+const MaxElement = 16 << 20
 
 // Visible decides which containers a client sees. The id is what the engine
 // said: 64 hex digits. It is asked while an answer is read, so it must not

@@ -128,7 +128,7 @@ type writer func([]byte) (int, error)
 
 func (w writer) Write(p []byte) (int, error) { return w(p) }
 
-// TestTooLarge: an element may have 4 MiB, a body any number of them, and what
+// TestTooLarge: an element may have 16 MiB, a body any number of them, and what
 // is left out does not count.
 func TestTooLarge(t *testing.T) {
 	rules := compile(t, project.Options{})

@@ -5,11 +5,12 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"reflect"
 	"strings"
 
 	runtimev1 "k8s.io/cri-api/pkg/apis/runtime/v1"
 
-	"github.com/tallymanhq/tallyman/processor/containertagprocessor/internal/imageref"
+	"github.com/tallymanhq/tallyman/internal/imageref"
 )
 
 // infoKey is where containerd and cri-o put what they say when a status is
@@ -26,15 +27,19 @@ const (
 
 // details is what listings do not say of a container.
 type details struct {
-	settled bool
+	status  bool   // the status was answered
 	image   string // the image's name, as the runtime's status has it
 	imageID string
 	facts   imageFacts
 	info    containerInfo
 }
 
+// settled: nothing more will be learned.
+func (d *details) settled() bool { return d.status && d.facts.known }
+
 // imageFacts is what an image is.
 type imageFacts struct {
+	known         bool // the runtime has the image, or there is none to ask for
 	id            string
 	tags, digests []string // "docker.io/library/nginx:1.25", "...@sha256:..."
 	labels        map[string]string
@@ -46,34 +51,57 @@ type containerInfo struct {
 	env     map[string]string
 }
 
-// askDetails asks for the status and the image of a container. An error is one
-// of the connection, not of the container.
+// askDetails asks for what is missing of the status and the image of a
+// container. An error is one of the connection, not of the container.
 func (p *pass) askDetails(c *container) error {
-	if p.slow {
+	if p.slow || c.details.settled() || !c.asked.due(c.ended()) {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(p.ctx, callWithin)
 	defer cancel()
-	id := c.raw.GetId()
-	c.tries++
-	if c.tries >= maxTries {
-		c.details.settled = true
+	before := c.details
+	if err := p.askStatus(ctx, c); err != nil {
+		return err
 	}
+	err := p.askFacts(ctx, c)
+	if !reflect.DeepEqual(before, c.details) {
+		c.mark.told = false
+	}
+	return err
+}
+
+func (p *pass) askStatus(ctx context.Context, c *container) error {
+	if c.details.status {
+		return nil
+	}
+	id := c.raw.GetId()
 	answer, err := p.session.runtime.ContainerStatus(ctx, &runtimev1.ContainerStatusRequest{ContainerId: id, Verbose: true})
 	if err != nil {
 		return p.judge("ask status of container "+id, err)
 	}
 	s := answer.GetStatus()
+	c.details.status = true
 	c.details.image, c.details.imageID = s.GetImage().GetImage(), s.GetImageId()
 	// Text that is no JSON leaves the command and the environment unknown.
 	c.details.info, _ = parseContainerInfo([]byte(answer.GetInfo()[infoKey]), p.source.options.KeepEnv)
-	c.told = false
-	facts, err := p.askImage(ctx, imageToAsk(c))
+	return nil
+}
+
+// askFacts does not need the status: most listings name the image, too.
+func (p *pass) askFacts(ctx context.Context, c *container) error {
+	if p.slow || c.details.facts.known {
+		return nil
+	}
+	ref := imageToAsk(c)
+	if ref == "" {
+		c.details.facts.known = c.details.status
+		return nil
+	}
+	facts, err := p.askImage(ctx, ref)
 	if err != nil {
-		return p.judge("ask status of the image of container "+id, err)
+		return p.judge("ask status of the image of container "+c.raw.GetId(), err)
 	}
 	c.details.facts = facts
-	c.details.settled = true
 	return nil
 }
 
@@ -90,9 +118,6 @@ func imageToAsk(c *container) string {
 
 // askImage asks for an image once per listing.
 func (p *pass) askImage(ctx context.Context, ref string) (imageFacts, error) {
-	if ref == "" {
-		return imageFacts{}, nil
-	}
 	if facts, ok := p.images[ref]; ok {
 		return facts, nil
 	}
@@ -102,9 +127,10 @@ func (p *pass) askImage(ctx context.Context, ref string) (imageFacts, error) {
 	if err != nil {
 		return imageFacts{}, err
 	}
-	// An image that is gone is answered without an error and without an image.
+	// An image that the runtime has not is answered without an error and without
+	// an image. It may come back, as a container needs it.
 	image := answer.GetImage()
-	facts := imageFacts{id: imageref.ID(image.GetId()), tags: image.GetRepoTags(), digests: image.GetRepoDigests()}
+	facts := imageFacts{known: image != nil, id: imageref.ID(image.GetId()), tags: image.GetRepoTags(), digests: image.GetRepoDigests()}
 	// Text that is no JSON leaves the labels unknown.
 	facts.labels, _ = parseImageInfo([]byte(answer.GetInfo()[infoKey]))
 	p.images[ref] = facts
@@ -115,7 +141,7 @@ func (p *pass) askImage(ctx context.Context, ref string) (imageFacts, error) {
 //
 //	{"pid": 1, "runtimeSpec": {"process": {"args": ["sh", "-c"], "env": ["A=b"]}}}
 //
-// Of the arguments only the first is kept: others may hold secrets.
+// Of the arguments only the program is kept: others may hold secrets.
 func parseContainerInfo(text []byte, keep func(string) bool) (containerInfo, error) {
 	if len(text) == 0 {
 		return containerInfo{}, nil
@@ -133,7 +159,7 @@ func parseContainerInfo(text []byte, keep func(string) bool) (containerInfo, err
 	}
 	info := containerInfo{env: make(map[string]string)}
 	if args := raw.RuntimeSpec.Process.Args; len(args) > 0 {
-		info.command = args[0]
+		info.command = executable(args[0])
 	}
 	for _, line := range raw.RuntimeSpec.Process.Env {
 		name, value, ok := strings.Cut(line, "=")

@@ -70,36 +70,32 @@ func podLabels(labels map[string]string) map[string]string {
 }
 
 // entityOfSandbox is what is told of a sandbox as the container it is: its
-// cgroup and its network namespace bear its id.
+// cgroup and its network namespace bear its id. The addresses are the pod's.
 func (p *session) entityOfSandbox(sb *sandbox) *entity.Container {
 	ref := podOf(sb.raw)
 	return &entity.Container{
 		ID:      sb.raw.GetId(),
 		Runtime: p.name, RuntimeVersion: p.version,
-		Labels:    sb.raw.GetLabels(),
-		Addresses: sb.net.addresses,
-		Pod:       &ref,
-		Created:   moment(sb.raw.GetCreatedAt()),
+		Labels:  sb.raw.GetLabels(),
+		Pod:     &ref,
+		Created: moment(sb.raw.GetCreatedAt()),
 	}
 }
 
 // entityOf is what is told of a container; sb may be nil.
 func (p *session) entityOf(c *container, sb *sandbox) *entity.Container {
 	ref := refOf(c.raw, sb)
-	told := &entity.Container{
+	return &entity.Container{
 		ID:      c.raw.GetId(),
 		Runtime: p.name, RuntimeVersion: p.version,
-		Image:   imageOf(c),
-		Command: c.details.info.command,
-		Labels:  merged(c.details.facts.labels, c.raw.GetLabels()),
-		Env:     c.details.info.env,
-		Pod:     &ref,
-		Created: moment(c.raw.GetCreatedAt()),
+		Image:     imageOf(c),
+		Command:   c.details.info.command,
+		Labels:    merged(c.details.facts.labels, c.raw.GetLabels()),
+		Env:       c.details.info.env,
+		Addresses: c.addresses,
+		Pod:       &ref,
+		Created:   moment(c.raw.GetCreatedAt()),
 	}
-	if sb != nil {
-		told.Addresses = sb.net.addresses
-	}
-	return told
 }
 
 // refOf says which container of which pod this is. A sandbox that was removed
@@ -110,8 +106,13 @@ func refOf(c *runtimev1.Container, sb *sandbox) entity.PodRef {
 	if sb != nil {
 		ref = podOf(sb.raw)
 	}
-	ref.Container = cmp.Or(labels[containerNameLabel], c.GetMetadata().GetName())
+	ref.Container = nameOf(c)
 	return ref
+}
+
+// nameOf is a container's name in the specification of its pod.
+func nameOf(c *runtimev1.Container) string {
+	return cmp.Or(c.GetLabels()[containerNameLabel], c.GetMetadata().GetName())
 }
 
 // podOf says which pod a sandbox is of.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"path/filepath"
+	"slices"
 	"sync"
 	"testing"
 
@@ -33,6 +34,8 @@ type fake struct {
 	statuses   map[string]*runtimev1.ContainerStatusResponse
 	images     map[string]*runtimev1.ImageStatusResponse
 	fault      error // what listings answer instead
+	noStatus   error // what calls for the status of a container answer instead
+	noImage    error // what calls for the status of an image answer instead
 	calls      map[string]int
 
 	events chan *runtimev1.ContainerEventResponse // nil: not implemented
@@ -111,9 +114,40 @@ func (f *fake) add(sandbox, id string) {
 			State:    runtimev1.PodSandboxState_SANDBOX_READY,
 		})
 		f.containers = append(f.containers, &runtimev1.Container{
-			Id: id, PodSandboxId: sandbox, Metadata: &runtimev1.ContainerMetadata{Name: "main"},
-			Image: &runtimev1.ImageSpec{Image: "nginx:1.25"},
+			Id: id, PodSandboxId: sandbox, State: runtimev1.ContainerState_CONTAINER_RUNNING,
+			Metadata: &runtimev1.ContainerMetadata{Name: "main"},
+			Image:    &runtimev1.ImageSpec{Image: "nginx:1.25"},
 		})
+	})
+}
+
+// join makes another container known in a sandbox that is there.
+func (f *fake) join(sandbox, id, name string, state runtimev1.ContainerState) {
+	f.change(func() {
+		f.containers = append(f.containers, &runtimev1.Container{
+			Id: id, PodSandboxId: sandbox, State: state,
+			Metadata: &runtimev1.ContainerMetadata{Name: name}, Image: &runtimev1.ImageSpec{Image: "nginx:1.25"},
+		})
+	})
+}
+
+// end makes a container one that has ended.
+func (f *fake) end(id string) {
+	f.change(func() {
+		f.containers = slices.Clone(f.containers) // an answer may be on its way
+		for i, c := range f.containers {
+			if c.Id == id {
+				f.containers[i] = &runtimev1.Container{Id: c.Id, PodSandboxId: c.PodSandboxId, Metadata: c.Metadata,
+					Image: c.Image, State: runtimev1.ContainerState_CONTAINER_EXITED}
+			}
+		}
+	})
+}
+
+// remove makes a container one that is not listed.
+func (f *fake) remove(id string) {
+	f.change(func() {
+		f.containers = slices.DeleteFunc(slices.Clone(f.containers), func(c *runtimev1.Container) bool { return c.Id == id })
 	})
 }
 
@@ -162,6 +196,9 @@ func (f *fake) ContainerStatus(_ context.Context, r *runtimev1.ContainerStatusRe
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.calls["ContainerStatus"]++
+	if f.noStatus != nil {
+		return nil, f.noStatus
+	}
 	if s := f.statuses[r.ContainerId]; s != nil {
 		return s, nil
 	}
@@ -172,6 +209,9 @@ func (f *fake) ImageStatus(_ context.Context, r *runtimev1.ImageStatusRequest) (
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.calls["ImageStatus"]++
+	if f.noImage != nil {
+		return nil, f.noImage
+	}
 	if s := f.images[r.GetImage().GetImage()]; s != nil {
 		return s, nil
 	}

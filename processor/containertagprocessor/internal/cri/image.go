@@ -5,8 +5,8 @@ import (
 
 	"github.com/distribution/reference"
 
+	"github.com/tallymanhq/tallyman/internal/imageref"
 	"github.com/tallymanhq/tallyman/processor/containertagprocessor/internal/entity"
-	"github.com/tallymanhq/tallyman/processor/containertagprocessor/internal/imageref"
 )
 
 // imageOf says what a container was made from. Its name is taken from the

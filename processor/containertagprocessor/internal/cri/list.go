@@ -15,10 +15,6 @@ import (
 	"github.com/tallymanhq/tallyman/processor/containertagprocessor/internal/rounds"
 )
 
-// maxTries is how many listings ask for details that do not come. After that
-// a container is known by what listings say of it.
-const maxTries = 3
-
 // pass is one listing and what is remembered for its length only.
 type pass struct {
 	*session
@@ -46,8 +42,8 @@ func (p *session) list(ctx context.Context) (err error) {
 		return fmt.Errorf("list containers: %w", err)
 	}
 	v := &p.source.view
-	goneContainers := v.takeContainers(containers)
-	goneSandboxes := v.takeSandboxes(sandboxes)
+	v.takeContainers(containers)
+	v.takeSandboxes(sandboxes)
 
 	now := &pass{session: p, ctx: ctx, images: make(map[string]imageFacts)}
 	if err := now.sandboxes(); err != nil {
@@ -57,9 +53,10 @@ func (p *session) list(ctx context.Context) (err error) {
 	if err := now.containers(); err != nil {
 		return err
 	}
-	for _, id := range append(goneContainers, goneSandboxes...) {
+	for _, id := range slices.Sorted(maps.Keys(v.gone)) {
 		p.sink.ContainerGone(p.source.Name(), id)
 	}
+	clear(v.gone)
 	p.answer(wants)
 	return nil
 }
@@ -80,45 +77,40 @@ func (p *session) listContainers(ctx context.Context) ([]*runtimev1.Container, e
 
 // sandboxes completes what is known of sandboxes and tells what is new.
 func (p *pass) sandboxes() error {
-	v := &p.source.view
-	for _, id := range slices.Sorted(maps.Keys(v.sandboxes)) {
-		sb := v.sandboxes[id]
+	for _, sb := range inOrder(p.source.view.sandboxes) {
 		if !sb.net.settled {
-			before := sb.net.addresses
 			if err := p.askNetwork(sb); err != nil {
 				return err
 			}
-			if !slices.Equal(before, sb.net.addresses) {
-				v.untell(id)
-			}
 		}
-		if !sb.told {
-			sb.told = true
-			p.sink.PutContainer(p.source.Name(), p.entityOfSandbox(sb))
+		if !sb.mark.told || sb.mark.ended != sb.ended() {
+			p.tell(&sb.mark, sb.ended(), p.entityOfSandbox(sb))
 		}
 	}
 	return nil
 }
 
-// untell makes a sandbox and its containers be told again.
-func (v *view) untell(sandboxID string) {
-	v.sandboxes[sandboxID].told = false
-	for _, c := range v.containers {
-		if c.raw.GetPodSandboxId() == sandboxID {
-			c.told = false
-		}
+// tell says what a container or sandbox is, and that it has ended if so: its
+// tags stay for what is late, and nobody takes it for the one that lives.
+func (p *session) tell(m *mark, ended bool, c *entity.Container) {
+	if !m.told || !ended {
+		p.sink.PutContainer(p.source.Name(), c)
 	}
+	if ended {
+		p.sink.ContainerGone(p.source.Name(), c.ID)
+	}
+	*m = mark{told: true, ended: ended}
 }
 
 // askNetwork asks for the addresses of a sandbox. An error is one of the
 // connection, not of the sandbox.
 func (p *pass) askNetwork(sb *sandbox) error {
-	if sb.raw.GetState() != runtimev1.PodSandboxState_SANDBOX_READY {
+	if sb.ended() {
 		// Its addresses may be another pod's already.
 		sb.net = network{settled: true}
 		return nil
 	}
-	if p.slow {
+	if p.slow || !sb.asked.due(false) {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(p.ctx, callWithin)
@@ -127,8 +119,6 @@ func (p *pass) askNetwork(sb *sandbox) error {
 	if err == nil {
 		sb.net = networkOf(answer.GetStatus())
 	}
-	sb.tries++
-	sb.net.settled = sb.net.settled || sb.tries >= maxTries
 	return p.judge("ask status of sandbox "+sb.raw.GetId(), err)
 }
 
@@ -146,7 +136,7 @@ func (p *pass) pods() {
 		}
 	}
 	for _, uid := range slices.Sorted(maps.Keys(pods)) {
-		if !reflect.DeepEqual(v.pods[uid], pods[uid]) {
+		if v.again || !reflect.DeepEqual(v.pods[uid], pods[uid]) {
 			p.sink.PutPod(p.source.Name(), pods[uid])
 		}
 	}
@@ -155,22 +145,21 @@ func (p *pass) pods() {
 			p.sink.PodGone(p.source.Name(), uid)
 		}
 	}
-	v.pods = pods
+	v.pods, v.again = pods, false
 }
 
 // containers completes what is known of containers and tells what is new.
 func (p *pass) containers() error {
 	v := &p.source.view
-	for _, id := range slices.Sorted(maps.Keys(v.containers)) {
-		c := v.containers[id]
-		if !c.details.settled {
-			if err := p.askDetails(c); err != nil {
-				return err
-			}
+	sole := v.sole()
+	for _, c := range inOrder(v.containers) {
+		if err := p.askDetails(c); err != nil {
+			return err
 		}
-		if !c.told {
-			c.told = true
-			p.sink.PutContainer(p.source.Name(), p.entityOf(c, v.sandboxes[c.raw.GetPodSandboxId()]))
+		sb := v.sandboxes[c.raw.GetPodSandboxId()]
+		c.setAddresses(sb, sole)
+		if !c.mark.told || c.mark.ended != c.ended() {
+			p.tell(&c.mark, c.ended(), p.entityOf(c, sb))
 		}
 	}
 	return nil
@@ -188,11 +177,13 @@ func (p *session) answer(wants map[rounds.Want]struct{}) {
 			continue
 		}
 		if c := v.containers[w.ID]; c != nil {
-			p.sink.PutContainer(name, p.entityOf(c, v.sandboxes[c.raw.GetPodSandboxId()]))
+			c.mark.told = false
+			p.tell(&c.mark, c.ended(), p.entityOf(c, v.sandboxes[c.raw.GetPodSandboxId()]))
 			continue
 		}
 		if sb := v.sandboxes[w.ID]; sb != nil {
-			p.sink.PutContainer(name, p.entityOfSandbox(sb))
+			sb.mark.told = false
+			p.tell(&sb.mark, sb.ended(), p.entityOfSandbox(sb))
 			continue
 		}
 		p.sink.Absent(name, w.ID)

@@ -60,6 +60,8 @@ func TestParseContainerInfo(t *testing.T) {
 	f(`{"runtimeSpec":null}`, containerInfo{env: none})
 	f(`{"runtimeSpec":{"process":{"args":["sh","-c","x"],"env":["A=b=c","D","E="]}}}`,
 		containerInfo{command: "sh", env: map[string]string{"A": "b=c", "E": ""}})
+	f(`{"runtimeSpec":{"process":{"args":["mysql -u root -phunter2"]}}}`, containerInfo{command: "mysql", env: none})
+	f(`{"runtimeSpec":{"process":{"args":["PGPASSWORD=hunter2","psql"]}}}`, containerInfo{env: none})
 	f(`{"runtimeSpec":{"process":{"env":["BIG=`+strings.Repeat("x", maxEnvValue+1)+`"]}}}`, containerInfo{env: none})
 	if _, err := parseContainerInfo([]byte(`{"runtimeSpec":[]}`), all); err == nil {
 		t.Error("a list was taken for an object")
@@ -97,6 +99,9 @@ func FuzzInfo(f *testing.F) {
 		}
 		if len(info.env) > maxEnv {
 			t.Errorf("%d variables", len(info.env))
+		}
+		if strings.ContainsAny(info.command, "= \t\n") || len(info.command) > longestPath {
+			t.Errorf("command %q", info.command)
 		}
 		for name := range info.env {
 			if !strings.HasPrefix(name, "A") || strings.Contains(name, "=") {

@@ -1,6 +1,7 @@
 package cri_test
 
 import (
+	"fmt"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -10,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	runtimev1 "k8s.io/cri-api/pkg/apis/runtime/v1"
 
+	"github.com/tallymanhq/tallyman/internal/testkit"
 	"github.com/tallymanhq/tallyman/processor/containertagprocessor/internal/cri"
 	"github.com/tallymanhq/tallyman/processor/containertagprocessor/internal/entity"
 	"github.com/tallymanhq/tallyman/processor/containertagprocessor/internal/sinktest"
@@ -39,6 +41,11 @@ func TestContainerd(t *testing.T) {
 	sink.Await(t, "up containerd", 2)
 	sink.AwaitContainers(t, sandbox, container)
 
+	// Stopped it is still listed, and told to be gone; removed, nothing is new.
+	if _, err := d.runtime.StopContainer(t.Context(), &runtimev1.StopContainerRequest{ContainerId: container}); err != nil {
+		t.Fatal(err)
+	}
+	sink.AwaitContainers(t, sandbox)
 	if _, err := d.runtime.RemoveContainer(t.Context(), &runtimev1.RemoveContainerRequest{ContainerId: container}); err != nil {
 		t.Fatal(err)
 	}
@@ -50,8 +57,14 @@ func TestContainerd(t *testing.T) {
 		t.Fatal(err)
 	}
 	sink.AwaitContainers(t)
-	if sink.Pod(realUID) != nil || sink.Pod(realHash) != nil {
-		t.Errorf("pods stay: %v", sink.Pods())
+	testkit.Eventually(t, soon, func() error {
+		if sink.Pod(realUID) != nil || sink.Pod(realHash) != nil {
+			return fmt.Errorf("pods stay: %v", sink.Pods())
+		}
+		return nil
+	})
+	if n := sink.Count("gone containerd " + container); n != 1 {
+		t.Errorf("the container was told %d times to be gone", n)
 	}
 }
 

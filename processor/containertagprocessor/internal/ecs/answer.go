@@ -9,8 +9,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/tallymanhq/tallyman/internal/imageref"
 	"github.com/tallymanhq/tallyman/processor/containertagprocessor/internal/entity"
-	"github.com/tallymanhq/tallyman/processor/containertagprocessor/internal/imageref"
 )
 
 // internalPrefix begins the names of the containers that ECS adds to a task by

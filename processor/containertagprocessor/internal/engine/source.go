@@ -8,8 +8,8 @@ import (
 	"strings"
 
 	"github.com/tallymanhq/tallyman/internal/docker"
+	"github.com/tallymanhq/tallyman/internal/imageref"
 	"github.com/tallymanhq/tallyman/processor/containertagprocessor/internal/entity"
-	"github.com/tallymanhq/tallyman/processor/containertagprocessor/internal/imageref"
 )
 
 // sandbox is what the kubelet calls the container that holds a pod's namespaces.

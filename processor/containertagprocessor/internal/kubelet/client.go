@@ -46,11 +46,10 @@ type client struct {
 
 // answer is what the kubelet said.
 type answer struct {
-	// changed: it is not the same text as before. Only then pods is set.
+	// changed: it is not the same text as before, or was not understood as a
+	// whole. Only then pods is set.
 	changed bool
-	pods    []pod
-	// skipped pods are not of the known form.
-	skipped int
+	pods    pods
 }
 
 func newClient(url string, options *Options) (*client, error) {
@@ -95,15 +94,17 @@ func (c *client) pods(ctx context.Context) (answer, error) {
 	if sum == c.last {
 		return answer{}, nil
 	}
-	pods, skipped, err := parsePods(c.body.Bytes())
+	all, err := parsePods(c.body.Bytes())
 	if err != nil {
 		return answer{}, fmt.Errorf("%w: %w", errAnswer, err)
 	}
-	// A pod that is skipped is looked at again with the next answer.
-	if skipped == 0 {
-		c.last = sum
+	// After a pod that is not understood the next answer counts in any case: for
+	// how long it may stay, and because the view is not what the last sum says.
+	c.last = sum
+	if len(all.broken) > 0 {
+		c.last = [sha256.Size]byte{}
 	}
-	return answer{changed: true, pods: pods, skipped: skipped}, nil
+	return answer{changed: true, pods: all}, nil
 }
 
 // fetch reads the answer into the buffer.

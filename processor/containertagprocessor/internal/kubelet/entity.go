@@ -1,12 +1,14 @@
 package kubelet
 
 import (
+	"cmp"
 	"net/netip"
 	"slices"
 	"strings"
+	"time"
 
+	"github.com/tallymanhq/tallyman/internal/imageref"
 	"github.com/tallymanhq/tallyman/processor/containertagprocessor/internal/entity"
-	"github.com/tallymanhq/tallyman/processor/containertagprocessor/internal/imageref"
 )
 
 // Annotations of static pods, which the kubelet makes from files: the hash of
@@ -61,8 +63,14 @@ func addressesOf(p *pod) []netip.Addr {
 	return found
 }
 
+// instance is a container at one of its starts.
+type instance struct {
+	*entity.Container
+	ended bool
+}
+
 // containersOf returns the containers of a pod that exist or did.
-func containersOf(p *pod, keep func(string) bool) []*entity.Container {
+func containersOf(p *pod, keep func(string) bool) []instance {
 	groups := []struct {
 		specs  []containerSpec
 		status []containerStatus
@@ -71,8 +79,8 @@ func containersOf(p *pod, keep func(string) bool) []*entity.Container {
 		{p.Spec.Containers, p.Status.Containers},
 		{p.Spec.Ephemeral, p.Status.Ephemeral},
 	}
-	addresses := addressesOf(p)
-	var all []*entity.Container
+	sole := soleOf(p)
+	var all []instance
 	for _, g := range groups {
 		for i := range g.status {
 			status := &g.status[i]
@@ -80,35 +88,98 @@ func containersOf(p *pod, keep func(string) bool) []*entity.Container {
 			if at := slices.IndexFunc(g.specs, func(s containerSpec) bool { return s.Name == status.Name }); at >= 0 {
 				spec = g.specs[at]
 			}
-			for _, id := range []string{status.Last.Terminated.ID, status.ID} {
-				runtime, digits, ok := strings.Cut(id, "://")
-				if !ok || digits == "" {
-					continue
-				}
-				all = append(all, &entity.Container{
-					ID: digits, Runtime: runtime, Addresses: addresses,
-					Image:   imageOf(&spec, status),
-					Command: commandOf(&spec),
-					Env:     envOf(&spec, keep),
-					Pod: &entity.PodRef{UID: p.Metadata.UID, Name: p.Metadata.Name,
-						Namespace: p.Metadata.Namespace, Container: status.Name},
-				})
+			made := entity.Container{
+				Image:   imageOf(&spec, status),
+				Command: commandOf(&spec),
+				Env:     envOf(&spec, keep),
+				Pod: &entity.PodRef{UID: p.Metadata.UID, Name: p.Metadata.Name,
+					Namespace: p.Metadata.Namespace, Container: status.Name},
 			}
+			instances := instancesOf(status, &made)
+			if status == sole {
+				instances[len(instances)-1].Addresses = addressesOf(p)
+			}
+			all = append(all, instances...)
 		}
 	}
 	return all
+}
+
+// instancesOf returns the instance before, if it is known, and the one that the
+// status is about. One that waits to be started again is the one before.
+func instancesOf(status *containerStatus, made *entity.Container) []instance {
+	var all []instance
+	add := func(id string, ended bool, started string) {
+		runtime, digits, ok := strings.Cut(id, "://")
+		if !ok || digits == "" {
+			return
+		}
+		c := *made
+		c.ID, c.Runtime, c.Created = digits, runtime, moment(started)
+		all = append(all, instance{Container: &c, ended: ended})
+	}
+	now := &status.State
+	last := cmp.Or(status.Last.Terminated, new(terminated))
+	if last.ID != status.ID {
+		add(last.ID, true, last.StartedAt)
+	}
+	switch {
+	case now.Running != nil:
+		add(status.ID, false, now.Running.StartedAt)
+	case now.Terminated != nil:
+		add(status.ID, true, now.Terminated.StartedAt)
+	case last.ID == status.ID:
+		add(status.ID, true, last.StartedAt)
+	default: // it was made and not started yet
+		add(status.ID, false, "")
+	}
+	return all
+}
+
+// soleOf returns the status of the container that has the pod's addresses to
+// itself, nil if there is none: it runs, and it is the only one of the
+// specification but for init containers, which end before it starts. All the
+// others share the pod's network, also those that have ended or start again.
+func soleOf(p *pod) *containerStatus {
+	sidecar := func(s containerSpec) bool { return s.Restart == "Always" }
+	if len(p.Spec.Containers) != 1 || len(p.Spec.Ephemeral) > 0 || slices.ContainsFunc(p.Spec.Init, sidecar) {
+		return nil
+	}
+	running := func(s containerStatus) bool { return s.State.Running != nil }
+	if slices.ContainsFunc(p.Status.Init, running) || len(p.Status.Ephemeral) > 0 || len(p.Status.Containers) != 1 {
+		return nil
+	}
+	only := &p.Status.Containers[0]
+	_, digits, _ := strings.Cut(only.ID, "://")
+	if only.Name != p.Spec.Containers[0].Name || !running(*only) || digits == "" {
+		return nil
+	}
+	return only
+}
+
+// moment returns the zero time for what is none.
+func moment(text string) time.Time {
+	t, err := time.Parse(time.RFC3339Nano, text)
+	if err != nil {
+		return time.Time{}
+	}
+	return t
 }
 
 // refers tells whether the kubelet changes a text: it puts values for $(NAME)
 // and one dollar for two. What comes out is not known here.
 func refers(text string) bool { return strings.Contains(text, "$(") || strings.Contains(text, "$$") }
 
-// commandOf is empty for a container that runs its image's own command.
+// commandOf is the executable; empty for a container that runs its image's own.
 func commandOf(spec *containerSpec) string {
-	if len(spec.Command) == 0 || refers(spec.Command[0]) {
+	if len(spec.Command) == 0 {
 		return ""
 	}
-	return spec.Command[0]
+	word := executable(spec.Command[0])
+	if refers(word) {
+		return ""
+	}
+	return word
 }
 
 func envOf(spec *containerSpec, keep func(string) bool) map[string]string {

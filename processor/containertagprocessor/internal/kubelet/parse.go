@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 )
 
 // pod is the part that matters here of the v1 Pod, as documented at
@@ -44,6 +45,8 @@ type containerSpec struct {
 	Image   string     `json:"image"`
 	Command []string   `json:"command"`
 	Env     []variable `json:"env"`
+	// Restart is "Always" for an init container that runs beside the others.
+	Restart string `json:"restartPolicy"`
 }
 
 type variable struct {
@@ -71,12 +74,49 @@ type containerStatus struct {
 	ID      string `json:"containerID"`
 	Image   string `json:"image"`
 	ImageID string `json:"imageID"`
+	State   state  `json:"state"`
 	// Last is how the one before this ended: late data of it need tags, too.
-	Last struct {
-		Terminated struct {
-			ID string `json:"containerID"`
-		} `json:"terminated"`
-	} `json:"lastState"`
+	Last state `json:"lastState"`
+}
+
+// state has one of its fields, or none while the container waits.
+type state struct {
+	Running    *running    `json:"running"`
+	Terminated *terminated `json:"terminated"`
+}
+
+// running has its time as text: one of another form is no reason to lose a pod.
+type running struct {
+	StartedAt string `json:"startedAt"`
+}
+
+type terminated struct {
+	ID        string `json:"containerID"`
+	StartedAt string `json:"startedAt"`
+}
+
+// pods are those of one list.
+type pods struct {
+	whole []pod
+	// broken are those that were not understood.
+	broken []identity
+}
+
+// identity is what is known of a broken pod; empty fields are not known.
+type identity struct{ uid, namespace, name string }
+
+// maxBroken bounds the identities that are kept: it is the most pods that a
+// kubelet is usually configured for. What is beyond it may be any pod.
+const maxBroken = 500
+
+func (p *pods) addBroken(m *metadata) {
+	i := identity{uid: m.UID, namespace: m.Namespace, name: m.Name}
+	if len(p.broken) >= maxBroken {
+		i = identity{}
+	}
+	if !slices.Contains(p.broken, i) {
+		p.broken = append(p.broken, i)
+	}
 }
 
 var (
@@ -89,68 +129,71 @@ var (
 //	{"kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": [...]}
 //
 // Pods whose fields are of other types than documented, or that have no uid,
-// are counted and skipped.
-func parsePods(text []byte) (pods []pod, skipped int, err error) {
+// are broken.
+func parsePods(text []byte) (pods, error) {
 	d := json.NewDecoder(bytes.NewReader(text))
 	if err := expect(d, json.Delim('{')); err != nil {
-		return nil, 0, err
+		return pods{}, err
 	}
+	var all pods
 	found := false
 	for d.More() {
 		key, err := d.Token()
 		if err != nil {
-			return nil, 0, fmt.Errorf("parse pods: %w", err)
+			return pods{}, fmt.Errorf("parse pods: %w", err)
 		}
 		if key != "items" || found {
 			var other json.RawMessage
 			if err := d.Decode(&other); err != nil {
-				return nil, 0, fmt.Errorf("parse pods: %w", err)
+				return pods{}, fmt.Errorf("parse pods: %w", err)
 			}
 			continue
 		}
 		found = true
-		if pods, skipped, err = parseItems(d); err != nil {
-			return nil, 0, err
+		if all, err = parseItems(d); err != nil {
+			return pods{}, err
 		}
 	}
 	if err := expect(d, json.Delim('}')); err != nil {
-		return nil, 0, err
+		return pods{}, err
 	}
 	if _, err := d.Token(); !errors.Is(err, io.EOF) {
-		return nil, 0, fmt.Errorf("parse pods: %w", errMore)
+		return pods{}, fmt.Errorf("parse pods: %w", errMore)
 	}
 	if !found {
-		return nil, 0, fmt.Errorf("parse pods: %w", errNoList)
+		return pods{}, fmt.Errorf("parse pods: %w", errNoList)
 	}
-	return pods, skipped, nil
+	return all, nil
 }
 
 // parseItems reads the list itself, which is null where there are no pods.
-func parseItems(d *json.Decoder) (pods []pod, skipped int, err error) {
+func parseItems(d *json.Decoder) (pods, error) {
+	var all pods
 	start, err := d.Token()
 	if err != nil {
-		return nil, 0, fmt.Errorf("parse pods: %w", err)
+		return all, fmt.Errorf("parse pods: %w", err)
 	}
 	if start == nil {
-		return nil, 0, nil
+		return all, nil
 	}
 	if start != json.Delim('[') {
-		return nil, 0, fmt.Errorf("parse pods: %w", errNoList)
+		return all, fmt.Errorf("parse pods: %w", errNoList)
 	}
-	for d.More() {
+	for n := 0; d.More(); n++ {
 		var p pod
 		err := d.Decode(&p)
 		var foreign *json.UnmarshalTypeError
 		if errors.As(err, &foreign) || err == nil && p.Metadata.UID == "" {
-			skipped++
+			// The fields of the right type are set all the same.
+			all.addBroken(&p.Metadata)
 			continue
 		}
 		if err != nil {
-			return nil, 0, fmt.Errorf("parse pod %d: %w", len(pods)+skipped, err)
+			return all, fmt.Errorf("parse pod %d: %w", n, err)
 		}
-		pods = append(pods, p)
+		all.whole = append(all.whole, p)
 	}
-	return pods, skipped, expect(d, json.Delim(']'))
+	return all, expect(d, json.Delim(']'))
 }
 
 func expect(d *json.Decoder, want json.Delim) error {

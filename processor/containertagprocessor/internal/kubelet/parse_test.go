@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -15,32 +16,38 @@ import (
 )
 
 func TestParsePods(t *testing.T) {
-	f := func(text string, names string, skipped int) {
+	f := func(text string, names string, broken ...identity) {
 		t.Helper()
-		pods, skips, err := parsePods([]byte(text))
+		all, err := parsePods([]byte(text))
 		if err != nil {
 			t.Errorf("%s: %v", text, err)
 		}
 		var got []string
-		for _, p := range pods {
+		for _, p := range all.whole {
 			got = append(got, p.Metadata.Name)
 		}
-		if strings.Join(got, " ") != names || skips != skipped {
-			t.Errorf("%s: pods %q and %d skipped, want %q and %d", text, got, skips, names, skipped)
+		if strings.Join(got, " ") != names || !slices.Equal(all.broken, broken) {
+			t.Errorf("%s: pods %q and %v broken, want %q and %v", text, got, all.broken, names, broken)
 		}
 	}
-	f(`{"kind":"PodList","items":[]}`, "", 0)
-	f(`{"items":null}`, "", 0)
-	f(`{"items":[{"metadata":{"uid":"1","name":"a"}},{"metadata":{"uid":"2","name":"b"}}],"more":[1,{"items":3}]}`, "a b", 0)
-	// A pod of another form is skipped, the next one counts.
-	f(`{"items":[{"metadata":{"uid":1}},{"metadata":"x"},5,{"metadata":{"uid":"2","name":"b"}}]}`, "b", 3)
-	f(`{"items":[{"metadata":{"name":"no-uid"}},null]}`, "", 2)
-	f(`{"items":[{"metadata":{"uid":"1","name":"a"},"status":null,"spec":{"containers":null}}]}`, "a", 0)
+	f(`{"kind":"PodList","items":[]}`, "")
+	f(`{"items":null}`, "")
+	f(`{"items":[{"metadata":{"uid":"1","name":"a"}},{"metadata":{"uid":"2","name":"b"}}],"more":[1,{"items":3}]}`, "a b")
+	// A pod of another form is broken, the next one counts.
+	f(`{"items":[{"metadata":{"uid":1}},{"metadata":"x"},5,{"metadata":{"uid":"2","name":"b"}}]}`, "b", identity{})
+	f(`{"items":[{"metadata":{"name":"no-uid"}},null]}`, "", identity{name: "no-uid"}, identity{})
+	f(`{"items":[{"metadata":{"uid":"1","name":"a"},"status":null,"spec":{"containers":null}}]}`, "a")
+	// What is of the right type in a broken one is known of it.
+	f(`{"items":[{"metadata":{"labels":7,"uid":"1","name":"a","namespace":"n"}}]}`, "", identity{uid: "1", namespace: "n", name: "a"})
+	f(`{"items":[{"metadata":{"uid":{},"name":"a","namespace":"n"}}]}`, "", identity{namespace: "n", name: "a"})
+	f(`{"items":[{"spec":[],"metadata":{"uid":"1","name":[]}}]}`, "", identity{uid: "1"})
+	// A time that is none is missing, and the pod is as good as before.
+	f(`{"items":[{"metadata":{"uid":"1","name":"a"},"status":{"containerStatuses":[{"state":{"running":{"startedAt":"soon"}}}]}}]}`, "a")
 
 	bad := func(text string) {
 		t.Helper()
-		if pods, _, err := parsePods([]byte(text)); err == nil {
-			t.Errorf("%s: no error, pods %v", text, pods)
+		if all, err := parsePods([]byte(text)); err == nil {
+			t.Errorf("%s: no error, pods %v", text, all)
 		}
 	}
 	bad(``)
@@ -66,24 +73,39 @@ func FuzzParsePods(f *testing.F) {
 	f.Add(text)
 	f.Add([]byte(`{"items":[{"metadata":{"uid":"1","name":"a"}},5]}`))
 	f.Fuzz(func(t *testing.T, text []byte) {
-		pods, skipped, err := parsePods(text)
-		if err != nil && (len(pods) > 0 || skipped > 0) {
-			t.Errorf("%d pods beside the error %v", len(pods), err)
+		all, err := parsePods(text)
+		if err != nil {
+			return
 		}
-		for i := range pods {
-			if pods[i].Metadata.UID == "" {
+		if len(all.broken) > maxBroken+1 {
+			t.Errorf("%d broken ones", len(all.broken))
+		}
+		for i := range all.whole {
+			p := &all.whole[i]
+			if p.Metadata.UID == "" {
 				t.Error("a pod without uid")
 			}
-			podsOf(&pods[i])
-			containersOf(&pods[i], func(string) bool { return true })
+			podsOf(p)
+			addressed := 0
+			for _, c := range containersOf(p, func(string) bool { return true }) {
+				if len(c.Addresses) > 0 {
+					addressed++
+				}
+				if addressed > 1 || c.ended && len(c.Addresses) > 0 {
+					t.Error("an address that is shared, or of one that has ended")
+				}
+				if strings.ContainsAny(c.Command, "= \t\n") || len(c.Command) > longestPath {
+					t.Errorf("command %q", c.Command)
+				}
+			}
 		}
-		written, err := json.Marshal(map[string]any{"items": pods})
+		written, err := json.Marshal(map[string]any{"items": all.whole})
 		require.NoError(t, err)
-		again, skipped, err := parsePods(written)
-		if err != nil || skipped > 0 {
-			t.Errorf("%s: %d skipped, %v", written, skipped, err)
+		again, err := parsePods(written)
+		if err != nil || len(again.broken) > 0 {
+			t.Errorf("%s: %v broken, %v", written, again.broken, err)
 		}
-		if diff := cmp.Diff(pods, again, cmpopts.EquateEmpty()); diff != "" {
+		if diff := cmp.Diff(all.whole, again.whole, cmpopts.EquateEmpty()); diff != "" {
 			t.Errorf("-first +second\n%s", diff)
 		}
 	})

@@ -35,9 +35,9 @@ func BenchmarkChanged(b *testing.B) {
 	b.SetBytes(int64(len(text)))
 	b.ReportAllocs()
 	for b.Loop() {
-		pods, skipped, err := parsePods(text)
-		if err != nil || len(pods) != 110 || skipped != 0 {
-			b.Fatalf("%d pods, %d skipped, %v", len(pods), skipped, err)
+		all, err := parsePods(text)
+		if err != nil || len(all.whole) != 110 || len(all.broken) != 0 {
+			b.Fatalf("%d pods, %d broken, %v", len(all.whole), len(all.broken), err)
 		}
 	}
 }

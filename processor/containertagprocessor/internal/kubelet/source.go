@@ -155,7 +155,7 @@ func (s *Source) refresh(ctx context.Context, sink entity.Sink) error {
 		s.view.forgetTold()
 	}
 	if answer.changed {
-		s.view.take(answer.pods, answer.skipped == 0, s.options.KeepEnv)
+		s.view.take(answer.pods, s.options.KeepEnv)
 	}
 	if answer.changed || !s.up {
 		s.view.tell(sink)

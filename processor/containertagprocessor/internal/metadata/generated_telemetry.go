@@ -205,7 +205,7 @@ func NewTelemetryBuilder(settings component.TelemetrySettings, options ...Teleme
 	errs = errors.Join(errs, err)
 	builder.ContainerTagCut, err = builder.meter.Int64ObservableCounter(
 		"otelcol_container_tag_cut",
-		metric.WithDescription("Tags that were cut or left out, by reason (value_length, attribute_count, invalid_utf8, secret, malformed, metadata_size). [Alpha]"),
+		metric.WithDescription("Tags that were cut or left out, by reason (value_length, attribute_count, invalid_utf8, secret, malformed, reserved, metadata_size). [Alpha]"),
 		metric.WithUnit("{attribute}"),
 	)
 	errs = errors.Join(errs, err)

@@ -38,7 +38,7 @@ func AssertEqualContainerTagContainers(t *testing.T, tt *componenttest.Telemetry
 func AssertEqualContainerTagCut(t *testing.T, tt *componenttest.Telemetry, dps []metricdata.DataPoint[int64], opts ...metricdatatest.Option) {
 	want := metricdata.Metrics{
 		Name:        "otelcol_container_tag_cut",
-		Description: "Tags that were cut or left out, by reason (value_length, attribute_count, invalid_utf8, secret, malformed, metadata_size). [Alpha]",
+		Description: "Tags that were cut or left out, by reason (value_length, attribute_count, invalid_utf8, secret, malformed, reserved, metadata_size). [Alpha]",
 		Unit:        "{attribute}",
 		Data: metricdata.Sum[int64]{
 			Temporality: metricdata.CumulativeTemporality,

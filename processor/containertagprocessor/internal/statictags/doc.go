@@ -16,6 +16,8 @@
 // once a minute. A content that cannot be used leaves the last good tags as they
 // are and is told once; so is a file that is not there. There are at most 64
 // entries, words of 256 bytes and values of 1 KiB; the file has at most 64 KiB.
+// None of them says which container data is of: container.id is refused, and so is
+// all of container.*, k8s.pod.*, k8s.container.*, linux.cgroup.* and process.pid.
 //
 // Concurrency: Run belongs to one goroutine; Want does nothing.
 //

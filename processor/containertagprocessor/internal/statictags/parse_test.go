@@ -61,6 +61,7 @@ func TestParseRefuses(t *testing.T) {
 	f(`"a\nb": x`, errKey)
 	f(strings.Repeat("k", maxKey+1)+": x\n", errKey)
 	f("k: "+strings.Repeat("v", maxValue+1), errValue)
+	f("role: database\ncontainer.id: abc\n", errIdentity)
 	var many strings.Builder
 	for i := range maxTags + 1 {
 		fmt.Fprintf(&many, "k%d: v\n", i)
@@ -82,6 +83,12 @@ func TestValidate(t *testing.T) {
 	}
 	f(nil, nil)
 	f(map[string]string{"role": "database", "empty": ""}, nil)
+	f(map[string]string{"service.name": "shop", "host.name": "a", "k8s.cluster.name": "b", "k8s.node.name": "c", "containers": "d"}, nil)
+	for _, key := range []string{
+		"container.id", "container.name", "k8s.pod.uid", "k8s.pod.label.app", "k8s.container.name", "linux.cgroup.path", "process.pid",
+	} {
+		f(map[string]string{key: "x"}, errIdentity)
+	}
 	f(map[string]string{"": "x"}, errKey)
 	f(map[string]string{"a\x00": "x"}, errKey)
 	f(map[string]string{"\xff": "x"}, errKey)

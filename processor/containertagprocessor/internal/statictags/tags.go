@@ -26,8 +26,10 @@ const (
 )
 
 var (
-	errCount     = errors.New("more than 64 tags")
-	errKey       = errors.New("not 1 to 256 bytes of printable text")
+	errCount    = errors.New("more than 64 tags")
+	errKey      = errors.New("not 1 to 256 bytes of printable text")
+	errIdentity = errors.New("it says which container data is of, and the tags of a host are on all of it " +
+		"(container.*, k8s.pod.*, k8s.container.*, linux.cgroup.*, process.pid)")
 	errValue     = errors.New("not UTF-8 text of at most 1 KiB")
 	errDuplicate = errors.New("a second time")
 	errMap       = errors.New("not a map of words and values")
@@ -52,10 +54,29 @@ func check(key, value string) error {
 	if key == "" || len(key) > maxKey || !utf8.ValidString(key) || strings.ContainsFunc(key, isUnprintable) {
 		return fmt.Errorf("tag %.64q: the name: %w", key, errKey)
 	}
+	if isIdentity(key) {
+		return fmt.Errorf("tag %.64q: the name: %w", key, errIdentity)
+	}
 	if len(value) > maxValue || !utf8.ValidString(value) {
 		return fmt.Errorf("tag %.64q: the value: %w", key, errValue)
 	}
 	return nil
+}
+
+// isIdentity tells of attributes by which data is recognised as of a container
+// or pod, here or by the next agent, and of others that describe just one.
+// service.name is not among them: it may be the same on a whole host, and the
+// containers' own comes first.
+func isIdentity(key string) bool {
+	if key == "process.pid" {
+		return true
+	}
+	for _, begin := range []string{"container.", "k8s.pod.", "k8s.container.", "linux.cgroup."} {
+		if strings.HasPrefix(key, begin) {
+			return true
+		}
+	}
+	return false
 }
 
 func isUnprintable(r rune) bool { return !unicode.IsPrint(r) }

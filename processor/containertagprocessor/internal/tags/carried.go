@@ -98,6 +98,6 @@ func (b *builder) addTagList(text string) {
 			b.set.Cut.Malformed++
 			continue
 		}
-		b.put(item{key: key, value: value, source: key, level: level, claim: true})
+		b.put(item{key: key, value: value, source: key, level: level, claim: true, carried: true})
 	}
 }

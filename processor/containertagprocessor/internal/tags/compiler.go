@@ -191,7 +191,7 @@ func (c *Compiler) Pod(pod *entity.Pod) *Set {
 
 func (b *builder) addMapped(in *input, kind int) {
 	for _, m := range b.c.rules[kind].mapped {
-		b.put(item{key: m.attribute, value: in.get(kind, m.key), source: m.key, level: b.c.mapped, claim: true})
+		b.put(item{key: m.attribute, value: in.get(kind, m.key), source: m.key, level: b.c.mapped, claim: true, exact: true})
 	}
 }
 
@@ -257,7 +257,7 @@ func (b *builder) addAllowed(in *input, kind int) {
 // conventions translate.
 func (b *builder) addCarried(in *input) {
 	for _, key := range slices.Sorted(maps.Keys(in.resource)) {
-		b.put(item{key: key, value: in.resource[key], source: key, level: b.levelOf(key), claim: true})
+		b.put(item{key: key, value: in.resource[key], source: key, level: b.levelOf(key), claim: true, carried: true})
 	}
 	var keys []string
 	for key := range in.values[annotations] {
@@ -268,7 +268,7 @@ func (b *builder) addCarried(in *input) {
 	slices.Sort(keys)
 	for _, key := range keys {
 		name := strings.TrimPrefix(key, resourceAnnotation)
-		b.put(item{key: name, value: in.get(annotations, key), source: key, level: b.levelOf(name), claim: true})
+		b.put(item{key: name, value: in.get(annotations, key), source: key, level: b.levelOf(name), claim: true, carried: true})
 	}
 }
 

@@ -124,6 +124,8 @@ func TestResourceAttributes(t *testing.T) {
 	f("a=1,b=%zz", map[string]string{}, tags.Cut{Malformed: 1})
 	f("a=1,=2", map[string]string{}, tags.Cut{Malformed: 1})
 	f("container.id=x", map[string]string{}, tags.Cut{Malformed: 1})
+	f("host.name=node-9,team=finance", map[string]string{"team": "finance"}, tags.Cut{Reserved: 1})
+	f("db.pass=hunter2,a=1", map[string]string{"a": "1"}, tags.Cut{Secret: 1})
 	f("db.password=hunter2,dsn=postgres%3A%2F%2Fu%3Ahunter2%40db,a=1", map[string]string{"a": "1"}, tags.Cut{Secret: 2})
 	f("a="+strings.Repeat("x", 200_000), map[string]string{}, tags.Cut{ValueLength: 1})
 }
@@ -144,6 +146,7 @@ func TestTagLists(t *testing.T) {
 	f(`["a:1", 2]`, map[string]string{}, tags.Cut{Malformed: 1})
 	f(`["bare",":x","h:%%host%%","a:1"]`, map[string]string{"a": "1"}, tags.Cut{Malformed: 3})
 	f(`["api_key:abc","a:1"]`, map[string]string{"a": "1"}, tags.Cut{Secret: 1})
+	f(`["host.name:x","+k8s.pod.name:y","a:1"]`, map[string]string{"a": "1"}, tags.Cut{Reserved: 2})
 	f(`["container.id:x"]`, map[string]string{}, tags.Cut{Malformed: 1})
 	f(`["a:`+strings.Repeat("x", 200_000)+`"]`, map[string]string{}, tags.Cut{ValueLength: 1})
 	f("***", map[string]string{}, tags.Cut{})

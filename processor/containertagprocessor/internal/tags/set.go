@@ -31,6 +31,10 @@ type Attribute struct {
 	Key    string
 	Value  string
 	Values []string
+	// Carried: only the application says so, under a key of its own choice
+	// (OTEL_RESOURCE_ATTRIBUTES, annotations, Datadog's tags), so what the
+	// operator says under the same key shall win.
+	Carried bool
 }
 
 // Set is what was found. It must not be changed: it is shared.
@@ -55,13 +59,17 @@ type Cut struct {
 	// Malformed counts lists of attributes and their members that say nothing,
 	// and keys of more than 346 bytes or of container.id.
 	Malformed int
+	// Reserved counts attributes that an application carries with it and that
+	// are not its to set, such as host.name.
+	Reserved int
 }
 
 // All yields each reason, in the spelling of the metric, with its count.
 func (c Cut) All() iter.Seq2[string, int] {
 	return func(yield func(string, int) bool) {
 		_ = yield("value_length", c.ValueLength) && yield("attribute_count", c.AttributeCount) &&
-			yield("invalid_utf8", c.InvalidUTF8) && yield("secret", c.Secret) && yield("malformed", c.Malformed)
+			yield("invalid_utf8", c.InvalidUTF8) && yield("secret", c.Secret) && yield("malformed", c.Malformed) &&
+			yield("reserved", c.Reserved)
 	}
 }
 
@@ -78,6 +86,8 @@ type item struct {
 	level      Level
 	claim      bool // somebody wrote it freely, so it must not look like a secret
 	empty      bool // it counts also when it is empty
+	exact      bool // the operator has named the source, letter by letter
+	carried    bool // only the application says so, by a key of its own choice
 }
 
 // put adds an attribute. It returns false when there is nothing to add, so that
@@ -98,7 +108,11 @@ func (b *builder) put(it item) bool {
 	if found {
 		return true
 	}
-	if it.source != "" && (secret.Name(it.source) || secret.Name(key) || secret.Likely([]byte(key))) {
+	if it.carried && isReserved(key) {
+		b.set.Cut.Reserved++
+		return false
+	}
+	if isSecretKey(it, key) {
 		b.set.Cut.Secret++
 		return false
 	}
@@ -110,8 +124,21 @@ func (b *builder) put(it item) bool {
 		b.set.Cut.AttributeCount++
 		return true
 	}
-	b.set.Attributes = slices.Insert(b.set.Attributes, at, Attribute{Key: key, Value: value})
+	b.set.Attributes = slices.Insert(b.set.Attributes, at, Attribute{Key: key, Value: value, Carried: it.carried})
 	return true
+}
+
+// isSecretKey tells whether a key announces a secret. Who has named a key letter
+// by letter knows what auth or session stands for there; a pattern does not.
+func isSecretKey(it item, key string) bool {
+	if it.source == "" {
+		return false
+	}
+	announces := secret.SensitiveName
+	if it.exact {
+		announces = secret.Name
+	}
+	return announces(it.source) || announces(key) || secret.Likely([]byte(key))
 }
 
 // putList adds an array of facts, without what is secret or empty.

@@ -41,9 +41,21 @@ func WithContainerHealthReportedEventAttribute(containerHealthReportedAttributeV
 	})
 }
 
+func WithContainerImageIDEventAttribute(containerImageIDAttributeValue string) EventAttributeOption {
+	return eventAttributeOptionFunc(func(dp plog.LogRecord) {
+		dp.Attributes().PutStr("container.image.id", containerImageIDAttributeValue)
+	})
+}
+
 func WithContainerImageNameEventAttribute(containerImageNameAttributeValue string) EventAttributeOption {
 	return eventAttributeOptionFunc(func(dp plog.LogRecord) {
 		dp.Attributes().PutStr("container.image.name", containerImageNameAttributeValue)
+	})
+}
+
+func WithContainerImageTagsEventAttribute(containerImageTagsAttributeValue []any) EventAttributeOption {
+	return eventAttributeOptionFunc(func(dp plog.LogRecord) {
+		dp.Attributes().PutEmptySlice("container.image.tags").FromRaw(containerImageTagsAttributeValue)
 	})
 }
 

@@ -162,10 +162,10 @@ func TestLogsBuilder(t *testing.T) {
 			lb.RecordContainerUnpauseEvent(ctx, timestamp, WithContainerEventRecoveredEventAttribute(false))
 			defaultEventsCount++
 			allEventsCount++
-			lb.RecordImagePullEvent(ctx, timestamp, WithContainerImageNameEventAttribute("container.image.name-val"), WithContainerEventRecoveredEventAttribute(false))
+			lb.RecordImagePullEvent(ctx, timestamp, WithContainerImageIDEventAttribute("container.image.id-val"), WithContainerImageNameEventAttribute("container.image.name-val"), WithContainerImageTagsEventAttribute([]any{"container.image.tags-item1", "container.image.tags-item2"}), WithContainerEventRecoveredEventAttribute(false))
 			defaultEventsCount++
 			allEventsCount++
-			lb.RecordImageRemoveEvent(ctx, timestamp, WithContainerImageNameEventAttribute("container.image.name-val"), WithContainerEventRecoveredEventAttribute(false))
+			lb.RecordImageRemoveEvent(ctx, timestamp, WithContainerImageIDEventAttribute("container.image.id-val"), WithContainerImageNameEventAttribute("container.image.name-val"), WithContainerImageTagsEventAttribute([]any{"container.image.tags-item1", "container.image.tags-item2"}), WithContainerEventRecoveredEventAttribute(false))
 			defaultEventsCount++
 			allEventsCount++
 			lb.RecordNetworkConnectEvent(ctx, timestamp, WithDockerNetworkNameEventAttribute("docker.network.name-val"), WithContainerEventRecoveredEventAttribute(false))
@@ -330,9 +330,15 @@ func TestLogsBuilder(t *testing.T) {
 					assert.Equal(t, timestamp, lr.Timestamp())
 					assert.Equal(t, pcommon.TraceID(traceID), lr.TraceID())
 					assert.Equal(t, pcommon.SpanID(spanID), lr.SpanID())
-					attrVal, ok := lr.Attributes().Get("container.image.name")
+					attrVal, ok := lr.Attributes().Get("container.image.id")
+					assert.True(t, ok)
+					assert.Equal(t, "container.image.id-val", attrVal.Str())
+					attrVal, ok = lr.Attributes().Get("container.image.name")
 					assert.True(t, ok)
 					assert.Equal(t, "container.image.name-val", attrVal.Str())
+					attrVal, ok = lr.Attributes().Get("container.image.tags")
+					assert.True(t, ok)
+					assert.Equal(t, []any{"container.image.tags-item1", "container.image.tags-item2"}, attrVal.Slice().AsRaw())
 					attrVal, ok = lr.Attributes().Get("container.event.recovered")
 					assert.True(t, ok)
 					assert.False(t, attrVal.Bool())
@@ -343,9 +349,15 @@ func TestLogsBuilder(t *testing.T) {
 					assert.Equal(t, timestamp, lr.Timestamp())
 					assert.Equal(t, pcommon.TraceID(traceID), lr.TraceID())
 					assert.Equal(t, pcommon.SpanID(spanID), lr.SpanID())
-					attrVal, ok := lr.Attributes().Get("container.image.name")
+					attrVal, ok := lr.Attributes().Get("container.image.id")
+					assert.True(t, ok)
+					assert.Equal(t, "container.image.id-val", attrVal.Str())
+					attrVal, ok = lr.Attributes().Get("container.image.name")
 					assert.True(t, ok)
 					assert.Equal(t, "container.image.name-val", attrVal.Str())
+					attrVal, ok = lr.Attributes().Get("container.image.tags")
+					assert.True(t, ok)
+					assert.Equal(t, []any{"container.image.tags-item1", "container.image.tags-item2"}, attrVal.Slice().AsRaw())
 					attrVal, ok = lr.Attributes().Get("container.event.recovered")
 					assert.True(t, ok)
 					assert.False(t, attrVal.Bool())

@@ -4,7 +4,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/tallymanhq/tallyman/processor/containertagprocessor/internal/imageref"
+	"github.com/tallymanhq/tallyman/internal/imageref"
 )
 
 var (
