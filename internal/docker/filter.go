@@ -24,14 +24,28 @@ type Filter interface {
 	AllowAgentEnv(names []string) error
 }
 
-// FindFilter returns the first of the candidates that is a Filter.
-func FindFilter[T any](candidates iter.Seq[T]) (Filter, bool) {
+// Place is where an engine is asked.
+type Place struct {
+	Endpoint string
+	// Filter serves it; nil if it is none of this process.
+	Filter Filter
+	// Bare: it is the engine's own socket, and nobody has asked for that.
+	Bare bool
+}
+
+// Find decides where the engine is asked: at what was configured, else at the
+// first of the candidates that is a Filter, else at fallback, which is bare
+// unless there is nothing.
+func Find[T any](configured string, candidates iter.Seq[T], fallback string) Place {
+	if configured != "" {
+		return Place{Endpoint: configured}
+	}
 	for c := range candidates {
 		if f, ok := any(c).(Filter); ok {
-			return f, true
+			return Place{Endpoint: f.DockerEndpoint(), Filter: f}
 		}
 	}
-	return nil, false
+	return Place{Endpoint: fallback, Bare: !SocketMissing(fallback)}
 }
 
 // CheckEndpoint refuses what is not the address of an engine: unix:// and an

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/tallymanhq/tallyman/internal/command"
 )
 
 // errShape says that an answer is JSON but not what was asked for.
@@ -95,7 +97,7 @@ func parseContainer(body []byte) (*Container, error) {
 	return &Container{
 		ID: from.ID, Name: strings.TrimPrefix(from.Name, "/"),
 		ImageRef: from.Config.Image, ImageID: from.Image,
-		Command: executable(from.Path), Labels: from.Config.Labels, Env: visibleEnv(from.Config.Env),
+		Command: command.Program(from.Path), Labels: from.Config.Labels, Env: visibleEnv(from.Config.Env),
 		Networks: networks(&from), NetworkMode: from.HostConfig.NetworkMode,
 		Created: parseTime(from.Created),
 		State:   parseState(&from),
@@ -113,16 +115,6 @@ func parseState(from *inspected) State {
 		s.Health = "" // what engines write for: no health check
 	}
 	return s
-}
-
-// executable is the first word of a path, so that no argument gets along that
-// somebody wrote into it.
-func executable(path string) string {
-	words := strings.Fields(path)
-	if len(words) == 0 || words[0] == masked {
-		return ""
-	}
-	return words[0]
 }
 
 func visibleEnv(list []string) map[string]string {

@@ -2,6 +2,7 @@ package containertagprocessor
 
 import (
 	"context"
+	"maps"
 	"net"
 	"net/netip"
 	"sync/atomic"
@@ -54,9 +55,9 @@ func newCore(cfg *Config, set processor.Settings, s *shared) *core {
 // Start begins to ask the sources, unless another processor already does. It
 // does not wait for their answers.
 func (c *core) Start(_ context.Context, host component.Host) error {
-	endpoint, filter := c.dockerEndpoint(host)
-	c.allowEnv(filter) // before the sources ask
-	tagger, err := c.shared.acquire(c.cfg, endpoint, c.set.Logger)
+	place := c.findDocker(host)
+	c.allowEnv(place.Filter) // before the sources ask
+	tagger, err := c.shared.acquire(c.cfg, place.Endpoint, c.set.Logger)
 	if err != nil {
 		return err
 	}
@@ -95,28 +96,17 @@ func (c *core) release() {
 	c.shared.release(c.cfg)
 }
 
-// dockerEndpoint says where the engine is asked, and through which filter.
-func (c *core) dockerEndpoint(host component.Host) (string, docker.Filter) {
-	d := c.cfg.Docker
-	if !d.Enabled || d.Endpoint != "" {
-		return d.Endpoint, nil
+// findDocker says where the engine is asked, and through which filter.
+func (c *core) findDocker(host component.Host) docker.Place {
+	if !c.cfg.Docker.Enabled {
+		return docker.Place{}
 	}
-	extensions := host.GetExtensions()
-	filter, ok := docker.FindFilter(func(yield func(component.Component) bool) {
-		for _, e := range extensions {
-			if !yield(e) {
-				return
-			}
-		}
-	})
-	if !ok {
-		if !docker.SocketMissing(c.shared.engine) && c.shared.first() {
-			c.set.Logger.Warn("asking the Docker engine itself: this socket is not filtered, who may use it may do anything on this host; "+
-				"configure the extension docker_filter, or set docker.endpoint", zap.String("endpoint", c.shared.engine))
-		}
-		return c.shared.engine, nil
+	place := docker.Find(c.cfg.Docker.Endpoint, maps.Values(host.GetExtensions()), c.shared.engine)
+	if place.Bare && c.shared.first() {
+		c.set.Logger.Warn("asking the Docker engine itself: this socket is not filtered, who may use it may do anything on this host; "+
+			"configure the extension docker_filter, or set docker.endpoint", zap.String("endpoint", place.Endpoint))
 	}
-	return filter.DockerEndpoint(), filter
+	return place
 }
 
 // allowEnv asks the filter for the variables that become tags.

@@ -202,25 +202,28 @@ func (t *tagger) ContainerChanged(id string, e *store.Entity) {
 		entry.waitUntil = before.waitUntil
 		entry.askedAt.Store(before.askedAt.Load())
 	}
-	t.fill(entry)
+	cut := t.fill(entry)
+	if before == nil || before.entity.Container != e.Container || before.entity.Pod != e.Pod {
+		t.countCut(cut) // it was not made anew of the same
+	}
 	t.containers.Store(id, entry)
 	t.rememberInPod(entry)
 	t.tellWaiters(id, entry.complete)
 }
 
-// fill makes what is put on resources.
-func (t *tagger) fill(entry *tagged) {
+// fill makes what is put on resources, and returns what was cut.
+func (t *tagger) fill(entry *tagged) tags.Cut {
 	c := entry.entity.Container
 	if c == nil {
 		entry.drop = t.dropsUnknown()
-		return
+		return tags.Cut{}
 	}
 	set := t.compiler.Container(c, entry.entity.Pod)
-	t.countCut(set.Cut)
 	entry.known = true
 	entry.drop = !t.selector.Selected(c)
 	entry.template = newTemplate(set.Attributes, t.host.Load())
 	entry.name, entry.service = peerNames(c, set.Attributes)
+	return set.Cut
 }
 
 // rememberInPod lets a container be found by its pod and its name there. A
@@ -291,15 +294,13 @@ func (t *tagger) PodChanged(uid string, p *entity.Pod) {
 		return
 	}
 	entry := &tagged{pod: p, known: true, complete: true, drop: t.dropsUnknown()}
-	t.fillPod(entry)
+	set := t.compiler.Pod(p)
+	entry.template = newTemplate(set.Attributes, t.host.Load())
+	if before, _ := t.pods.Load(uid); before == nil || before.pod != p {
+		t.countCut(set.Cut)
+	}
 	t.pods.Store(uid, entry)
 	t.tellWaiters(podWaitKey(uid), true)
-}
-
-func (t *tagger) fillPod(entry *tagged) {
-	set := t.compiler.Pod(entry.pod)
-	t.countCut(set.Cut)
-	entry.template = newTemplate(set.Attributes, t.host.Load())
 }
 
 // podWaitKey is under what data of a pod waits: no id of a container is like it.

@@ -169,18 +169,12 @@ func (w *watch) run(set receiver.Settings, host component.Host) error {
 
 // locate finds the engine's address.
 func (w *watch) locate(host component.Host) string {
-	if w.cfg.Endpoint != "" {
-		return w.cfg.Endpoint
+	place := docker.Find(w.cfg.Endpoint, maps.Values(host.GetExtensions()), docker.DefaultEndpoint)
+	if place.Bare {
+		w.log.Warn("asking the engine itself: this socket is not filtered, who may use it may do anything on this host; "+
+			"configure the extension docker_filter, or set endpoint", zap.String("endpoint", place.Endpoint))
 	}
-	if f, ok := docker.FindFilter(maps.Values(host.GetExtensions())); ok {
-		return f.DockerEndpoint()
-	}
-	if docker.SocketMissing(docker.DefaultEndpoint) {
-		return docker.DefaultEndpoint // there is nothing to warn of
-	}
-	w.log.Warn("asking the engine itself: this socket is not filtered, who may use it may do anything on this host; "+
-		"configure the extension docker_filter, or set endpoint", zap.String("endpoint", docker.DefaultEndpoint))
-	return docker.DefaultEndpoint
+	return place.Endpoint
 }
 
 func (w *watch) forget(m *member) {

@@ -4,7 +4,7 @@ import (
 	"bytes"
 	"fmt"
 
-	"github.com/tallymanhq/tallyman/internal/secret"
+	"github.com/tallymanhq/tallyman/internal/command"
 )
 
 // first keeps the first word of a command line.
@@ -97,30 +97,13 @@ func (p *pass) words(n *node, choose func([]byte) ([]byte, bool)) (bool, error) 
 }
 
 // firstWord returns the program of a command line, and whether that is not all
-// of it. What can be no program is masked: options, assignments, secrets.
+// of it. What can be no program is masked.
 func firstWord(text []byte) (word []byte, rest bool) {
-	word = bytes.TrimLeft(text, " \t\r\n")
-	if end := bytes.IndexAny(word, " \t\r\n"); end >= 0 {
-		word = word[:end]
-	}
-	suspect := bytes.TrimPrefix(word, nixHash(word))
-	if len(word) > 0 && (word[0] == '-' || bytes.IndexByte(word, '=') >= 0 || len(word) > longestPath || secret.Likely(suspect)) {
+	word, ok := command.First(text)
+	if !ok {
 		return []byte(mask), true
 	}
 	return word, len(word) != len(text)
-}
-
-const longestPath = 255
-
-// nixHash returns the beginning of paths like
-// /nix/store/s66mzxpvicwk07gjbjfw9izjfa797vsw-hello-2.12/bin/hello, in which
-// 32 characters look like a secret and are none.
-func nixHash(path []byte) []byte {
-	const store, digits = "/nix/store/", 32
-	if len(path) > len(store)+digits && string(path[:len(store)]) == store && path[len(store)+digits] == '-' {
-		return path[:len(store)+digits]
-	}
-	return nil
 }
 
 // process is a row of ps -eo pid,ppid,uid,comm, which is what we ask for. Any

@@ -10,6 +10,7 @@ import (
 
 	runtimev1 "k8s.io/cri-api/pkg/apis/runtime/v1"
 
+	"github.com/tallymanhq/tallyman/internal/command"
 	"github.com/tallymanhq/tallyman/internal/imageref"
 )
 
@@ -159,7 +160,7 @@ func parseContainerInfo(text []byte, keep func(string) bool) (containerInfo, err
 	}
 	info := containerInfo{env: make(map[string]string)}
 	if args := raw.RuntimeSpec.Process.Args; len(args) > 0 {
-		info.command = executable(args[0])
+		info.command = command.Program(args[0])
 	}
 	for _, line := range raw.RuntimeSpec.Process.Env {
 		name, value, ok := strings.Cut(line, "=")

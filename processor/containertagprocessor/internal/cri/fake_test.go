@@ -38,7 +38,7 @@ type fake struct {
 	noImage    error // what calls for the status of an image answer instead
 	calls      map[string]int
 
-	events chan *runtimev1.ContainerEventResponse // nil: not implemented
+	events chan *runtimev1.ContainerEventResponse // nil: answers Unimplemented, as containerd 1.6
 	hang   chan struct{}                          // listings wait for it to be closed
 }
 

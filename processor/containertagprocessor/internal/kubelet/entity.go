@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/tallymanhq/tallyman/internal/command"
 	"github.com/tallymanhq/tallyman/internal/imageref"
 	"github.com/tallymanhq/tallyman/processor/containertagprocessor/internal/entity"
 )
@@ -175,7 +176,7 @@ func commandOf(spec *containerSpec) string {
 	if len(spec.Command) == 0 {
 		return ""
 	}
-	word := executable(spec.Command[0])
+	word := command.Program(spec.Command[0])
 	if refers(word) {
 		return ""
 	}

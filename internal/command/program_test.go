@@ -1,14 +1,16 @@
-package kubelet
+package command_test
 
 import (
 	"strings"
 	"testing"
+
+	"github.com/tallymanhq/tallyman/internal/command"
 )
 
-func TestExecutable(t *testing.T) {
+func TestProgram(t *testing.T) {
 	f := func(text, want string) {
 		t.Helper()
-		if got := executable(text); got != want {
+		if got := command.Program(text); got != want {
 			t.Errorf("%q: %q, want %q", text, got, want)
 		}
 	}
