@@ -69,6 +69,37 @@ func TestSlowHandler(t *testing.T) {
 	t.Logf("%d outages, %+v", r.count("disconnected"), w.Stats())
 }
 
+// What happened during a long outage comes twice, from the engine's memory and in
+// the stream, and its times are far apart. It is told once, also when the stream
+// is slow to come to it.
+func TestLongGapIsToldOnce(t *testing.T) {
+	testkit.VerifyNoLeaks(t)
+	f, r, a := newFake(t), newTape(), id("a")
+	began := time.Now().Add(-time.Hour)
+	f.set(a, inspectOf(a, fakeState{"n", "running", began, time.Time{}}))
+	f.start()
+	watch(t, WatcherOptions{Endpoint: f.endpoint()}, r)
+	r.waitFor(t, "synced", 1)
+	f.stop()
+	r.waitFor(t, "disconnected", 1)
+	const total = 20
+	at := time.Now().Add(time.Second)
+	when := func(i int) time.Time { return at.Add(time.Duration(i) * rememberedFor) }
+	for i := range total {
+		f.event(when(i), "kill", a, `,"signal":"1"`)
+	}
+	f.start()
+	r.waitFor(t, "synced", 2)
+	f.event(when(total), "oom", a, "")
+	r.waitFor(t, "oom "+a, 1)
+
+	events := r.of(a)
+	require.Len(t, events, total+1)
+	for i, e := range events {
+		require.Equal(t, when(i).UnixNano(), e.Time.UnixNano(), i)
+	}
+}
+
 // The first connection breaks off when one of two containers is told. That one
 // is gone before the second one, and the engine remembers nothing of it.
 func TestFirstSyncBreaksOff(t *testing.T) {
@@ -235,6 +266,35 @@ func TestEndWithoutTime(t *testing.T) {
 	f.event(time.Now(), "rename", ended, `,"oldName":"x"`)
 	r.waitFor(t, "rename "+ended, 1)
 	require.Equal(t, []string{"die", "rename"}, r.actions(ended))
+}
+
+// The engine forgets a start, when it is killed. The end that it tells shows that
+// there was one.
+func TestStartForgotten(t *testing.T) {
+	testkit.VerifyNoLeaks(t)
+	f, r := newFake(t), newTape()
+	died, removed, unused := id("1"), id("2"), id("3")
+	f.start()
+	watch(t, WatcherOptions{Endpoint: f.endpoint()}, r)
+	r.waitFor(t, "synced", 1)
+	for _, each := range []string{died, removed, unused} {
+		f.set(each, inspectOf(each, fakeState{"n", "created", time.Time{}, time.Time{}}))
+		f.event(time.Now(), "create", each, "")
+	}
+	r.waitFor(t, "create "+unused, 1)
+	began := time.Now()
+	f.set(removed, inspectOf(removed, fakeState{"n", "running", began, time.Time{}}))
+	f.event(time.Now(), "rename", removed, `,"oldName":"x"`) // and with it its state is known
+	f.event(time.Now(), "die", died, `,"exitCode":"7"`)
+	for _, each := range []string{died, removed, unused} {
+		f.set(each, "")
+		f.event(time.Now(), "destroy", each, "")
+		r.waitFor(t, "gone "+each, 1)
+	}
+	require.Equal(t, []string{"create", "start", "die", "destroy"}, r.actions(died))
+	require.Equal(t, []string{"create", "rename", "start", "die", "destroy"}, r.actions(removed))
+	require.Equal(t, began.UnixNano(), r.of(removed)[2].Time.UnixNano())
+	require.Equal(t, []string{"create", "destroy"}, r.actions(unused), "it never ran")
 }
 
 // What the watcher asks again by itself is no question of the handler's: it is

@@ -4,8 +4,9 @@ import "time"
 
 const (
 	// rememberedEvents bounds the events that are known as told, at 0.2 KB each.
-	// Only those of rememberedFor can come twice, of which dockerd repeats 256
-	// at most; Podman repeats all. See ledger.horizon for when more come.
+	// Those of rememberedFor can come twice, and after an outage those of its
+	// time: dockerd repeats 256 at most, Podman all. See ledger.horizon for when
+	// more come.
 	rememberedEvents = 2 * maxQueue
 	// rememberedFor is longer than what is asked for again.
 	rememberedFor = 2 * replayMargin
@@ -20,6 +21,9 @@ type ledger struct {
 	events  recent[eventKey]
 	gone    recent[string]
 	last    time.Time // of the newest event, the engine's clock
+	// replayed is the newest event of the engine's memory that was read at the
+	// last connection. All up to it come once more in the stream, however old.
+	replayed time.Time
 	// horizon is the time of the newest event that was told and had to be
 	// forgotten for want of room, the engine's clock in nanoseconds since 1970.
 	// What is that old is taken for told.
@@ -63,8 +67,7 @@ func newLedger() *ledger {
 func (l *ledger) isNews(m *message) bool {
 	if m.Time.After(l.last) {
 		l.last = m.Time
-		oldest := l.last.Add(-rememberedFor).UnixNano()
-		l.events.forget(func(k eventKey) bool { return k.nano < oldest })
+		l.forget()
 	}
 	if m.nano <= l.horizon || l.events.has(m.key()) {
 		return false
@@ -73,6 +76,24 @@ func (l *ledger) isNews(m *message) bool {
 		l.horizon = max(l.horizon, dropped.nano)
 	}
 	return m.Type != typeContainer || !l.gone.has(m.ID)
+}
+
+// forget drops the events that cannot come twice any more: they are too old, and
+// the stream is past what it repeats.
+func (l *ledger) forget() {
+	oldest := l.last.Add(-rememberedFor)
+	if oldest.After(l.replayed) {
+		l.events.forget(func(k eventKey) bool { return k.nano < oldest.UnixNano() })
+	}
+}
+
+// repeated takes note of events that the stream is going to repeat.
+func (l *ledger) repeated(past []*message) {
+	for _, m := range past {
+		if m.Time.After(l.replayed) {
+			l.replayed = m.Time
+		}
+	}
 }
 
 // from returns since when what the engine tells may be news.
@@ -104,17 +125,30 @@ func (l *ledger) admit(m *message) bool {
 	return true
 }
 
-// missedBefore returns the end of a container that is removed without one:
-// dockerd 20.10 says nothing of a container that ended while it was away itself,
-// and removes it at its start if it was made with --rm.
+// missedBefore returns what must have happened to a container before it ended or
+// was removed, and was not told: dockerd 20.10 forgets its events when it is
+// killed, says nothing of a container that ended while it was away itself, and
+// removes it at its start if it was made with --rm.
 func (l *ledger) missedBefore(m *message) []Event {
 	r := l.records[m.ID]
-	if r == nil || m.Type != typeContainer || m.Action != actionDestroy || !r.told.running {
+	if r == nil || m.Type != typeContainer {
 		return nil
 	}
-	b := recovery{container: r.container, told: &r.told}
-	b.add(actionDie, m.Time)
-	r.told.running = false
+	d, started := &r.told, r.container.State.StartedAt
+	b := recovery{container: r.container, told: d}
+	switch {
+	case m.Action == actionDie && d.created && d.start.IsZero(),
+		m.Action == actionDestroy && started.After(d.start):
+		if started.IsZero() || started.After(m.Time) {
+			started = m.Time
+		}
+		b.add(actionStart, started)
+		d.start, d.running = started, true
+	}
+	if m.Action == actionDestroy && d.running {
+		b.add(actionDie, m.Time)
+		d.running = false
+	}
 	return b.events
 }
 

@@ -43,6 +43,7 @@ func (w *Watcher) sync(ctx context.Context, list []*Container, past []*message, 
 	if !w.synced {
 		w.ledger.begin(at)
 	}
+	w.ledger.repeated(past)
 	var events []Event
 	for _, m := range append(past, f.waiting()...) {
 		events = append(events, w.handle(ctx, m)...)
