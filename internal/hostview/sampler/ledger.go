@@ -3,6 +3,7 @@ package sampler
 import (
 	"bytes"
 	"path"
+	"slices"
 	"syscall"
 	"time"
 
@@ -83,8 +84,11 @@ func (t *Target) hear(o *Observation) {
 }
 
 func (s *Sampler) apply(t *Target, o *Observation) {
-	if !t.IsContainer() || o.At.Before(t.processes.trustedFrom) {
-		return // what was looked up since knows it
+	if !t.IsContainer() {
+		return
+	}
+	if o.Kind != procstream.Exited && o.At.Before(t.processes.trustedFrom) {
+		return // what was looked up since knows it; but not how one ended
 	}
 	p := &t.processes
 	switch o.Kind {
@@ -195,11 +199,10 @@ func (p *processes) followsHelper(known *process, age time.Duration) bool {
 // exited takes a process out, and notes an OOM kill.
 func (s *Sampler) exited(t *Target, o *Observation) {
 	p := &t.processes
-	known := p.known[o.PID]
-	if known == nil || known.Start != o.Start {
+	known := p.ended(o)
+	if known == nil {
 		return
 	}
-	delete(p.known, o.PID)
 	if known == p.init {
 		p.initGone = true
 		t.Exit, t.HasExit = o.Exit, true
@@ -214,6 +217,22 @@ func (s *Sampler) exited(t *Target, o *Observation) {
 		return
 	}
 	s.childEnded(t, known, o)
+}
+
+// ended takes out the process whose end is told, or returns nil if it was not
+// known. It may be known only as one that the last look missed.
+func (p *processes) ended(o *Observation) *process {
+	if known := p.known[o.PID]; known != nil && known.Start == o.Start {
+		delete(p.known, o.PID)
+		return known
+	}
+	for i, missed := range p.missed {
+		if missed.PID == o.PID && missed.Start == o.Start {
+			p.missed = slices.Delete(p.missed, i, i+1)
+			return missed
+		}
+	}
+	return nil
 }
 
 // noteVictim adds a kill to those that are to be settled.
@@ -255,7 +274,7 @@ func (s *Sampler) lookAgain(t *Target, now time.Time) {
 		parent := p.known[known.PPID]
 		known.executed = known.executed || parent == nil || parent.Comm != known.Comm
 	}
-	p.gone, p.goneBefore = nil, nil
+	p.missed, p.gone, p.goneBefore = p.gone, nil, nil
 	// An end that was lost is one all the same.
 	p.initGone = p.initGone || p.init != nil && p.known[p.init.PID] != p.init
 }

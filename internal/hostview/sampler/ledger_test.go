@@ -1,11 +1,14 @@
 package sampler
 
 import (
+	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/tallymanhq/tallyman/internal/cgroup"
 	"github.com/tallymanhq/tallyman/internal/container"
 	"github.com/tallymanhq/tallyman/internal/hostfs"
 	"github.com/tallymanhq/tallyman/internal/procstream"
@@ -149,4 +152,42 @@ func TestNumberOfALostProcess(t *testing.T) {
 	l.happen(procstream.Forked, 300, supervisor, "old")
 	l.s.apply(l.t, &Observation{Kind: procstream.Forked, At: l.at, PID: 300, PPID: supervisor, Start: 301, Comm: "new"})
 	require.Equal(t, "new", l.t.processes.known[300].Comm)
+}
+
+// The look for processes after a loss comes between the end of a victim and the
+// word of it. The victim is known all the same, and known once.
+func TestVictimEndedBeforeTheLook(t *testing.T) {
+	root := t.TempDir()
+	write := func(name, text string) {
+		t.Helper()
+		name = filepath.Join(root, name)
+		require.NoError(t, os.MkdirAll(filepath.Dir(name), 0o755))
+		require.NoError(t, os.WriteFile(name, []byte(text), 0o644))
+	}
+	write("proc/self/mountinfo", "30 20 0:26 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n")
+	write("sys/fs/cgroup/cgroup.controllers", "memory\n")
+	l := newLife()
+	write("sys/fs/cgroup"+l.t.Path+"/cgroup.procs", "") // all have gone
+	roots := hostfs.NewRoots(root)
+	host, err := cgroup.Detect(roots)
+	require.NoError(t, err)
+	l.s.host, l.s.proc = host, procstream.NewReader(roots)
+	victim := l.start(supervisor, "worker")
+	ended := l.at
+	l.at = l.at.Add(time.Millisecond)
+	l.s.now = func() time.Time { return l.at }
+	l.t.processes.doubtful = true
+	l.s.lookAgain(l.t, l.at)
+	require.Empty(t, l.t.processes.known)
+	late := &Observation{
+		Kind: procstream.Exited, At: ended, PID: victim, PPID: supervisor, Start: uint64(victim),
+		Exit: procstream.Exit{OOM: true},
+	}
+	for range 2 {
+		l.s.apply(l.t, late)
+	}
+	pending := l.t.verdict.pending
+	require.NotNil(t, pending)
+	require.Equal(t, uint64(1), pending.kills)
+	require.True(t, pending.lost[0].child)
 }

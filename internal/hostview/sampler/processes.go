@@ -16,6 +16,9 @@ type processes struct {
 	init *process
 	// gone left before the last look, goneBefore before the one before it.
 	gone, goneBefore []*process
+	// missed are those that the last look of the ledger did not find any more,
+	// and whose end the stream has not told yet.
+	missed []*process
 	// settled: the last look found nothing that the one before had not. A
 	// new process is about to exec, and on v1 enters one hierarchy after the
 	// other, so a change is looked at again.
