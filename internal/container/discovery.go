@@ -70,7 +70,7 @@ type Discovery struct {
 
 	walks, overflows atomic.Uint64
 	// looks are paths to look at, for the goroutine.
-	looks chan string
+	looks chan look
 
 	mu      sync.Mutex // guards the life cycle below
 	started bool
@@ -97,7 +97,7 @@ func NewDiscovery(opts DiscoveryOptions) *Discovery {
 	if opts.Index == nil {
 		opts.Index = NewIndex(IndexOptions{Now: opts.Now})
 	}
-	return &Discovery{opts: opts, tree: newTree(opts), looks: make(chan string, looksMax)}
+	return &Discovery{opts: opts, tree: newTree(opts), looks: make(chan look, looksMax)}
 }
 
 // Start walks the hierarchy, calling OnAppear with Initial set, and follows it
@@ -123,12 +123,18 @@ func (d *Discovery) Start() error {
 // finds no room.
 const looksMax = 1024
 
-// Look says that a directory with this cgroup path has been made. It matters
-// where no watch tells of it: in a directory that had no children. It never
-// waits, and may be called by any goroutine.
-func (d *Discovery) Look(cgroupPath string) {
+// look is a question about a directory.
+type look struct {
+	path  string
+	inode uint64
+}
+
+// Look says that a directory with this cgroup path and inode has been made. It
+// matters where no watch tells of it: in a directory that had no children. It
+// never waits, and may be called by any goroutine.
+func (d *Discovery) Look(cgroupPath string, inode uint64) {
 	select {
-	case d.looks <- cgroupPath:
+	case d.looks <- look{cgroupPath, inode}:
 	default:
 	}
 }
@@ -184,9 +190,9 @@ func (d *Discovery) run() {
 		case <-ready:
 			d.drain(buf)
 			d.tree.notify.rearm <- struct{}{}
-		case p := <-d.looks:
+		case l := <-d.looks:
 			d.drain(buf) // the parent may be about to be told
-			d.tree.look(p)
+			d.tree.look(l)
 		case <-tick:
 			// Events first: what they tell must not look as if only the walk
 			// had found it, nor be told again after the walk.

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -89,22 +90,22 @@ func TestDiscoveryLook(t *testing.T) {
 	r.wait(t, "+/", "+/docker", "+/docker/"+idA)
 	in := "/docker/" + idA + "/docker"
 	inner := mkdir(t, mkdir(t, outer, "docker"), idB)
-	r.Look(in + "/" + idB)
+	r.Look(in+"/"+idB, 0)
 	r.wait(t, "+"+in, "+"+in+"/"+idB)
 	require.Zero(t, r.Stats().Reconciled)
 	require.EqualValues(t, 4, r.Stats().Watches)
 
 	// What is known, or comes by a watch, is told once; what is not below the
 	// directory, never.
-	r.Look(in + "/" + idB)
-	r.Look("/elsewhere/" + idB)
+	r.Look(in+"/"+idB, 0)
+	r.Look("/elsewhere/"+idB, 0)
 	mkdir(t, outer, "docker", idC)
-	r.Look(in + "/" + idC)
+	r.Look(in+"/"+idC, 0)
 	r.wait(t, "+"+in+"/"+idC)
 
 	// One that is gone before anybody looks has come and gone.
 	leaf := in + "/" + idC + "/gone"
-	r.Look(leaf)
+	r.Look(leaf, 0)
 	r.wait(t, "+"+leaf, "-"+leaf)
 	rmdir(t, inner)
 	r.wait(t, "-"+in+"/"+idB)
@@ -112,8 +113,41 @@ func TestDiscoveryLook(t *testing.T) {
 	// Nor is it missed if the way to it is as new.
 	mkdir(t, outer, "docker", idC, "new")
 	below := in + "/" + idC + "/new/gone"
-	r.Look(below)
+	r.Look(below, 0)
 	r.wait(t, "+"+in+"/"+idC+"/new", "+"+below, "-"+below)
+}
+
+// A directory that came and went just before its parent got a watch is told, and
+// one that the watch has told of is not told again, with whatever is known of its
+// inode by then.
+func TestDiscoveryLookBelowAWatch(t *testing.T) {
+	top := memory(t)
+	r := start(t, top, nil)
+	r.wait(t, "+/")
+	gone := func(digit string) string { return "/docker-" + strings.Repeat(digit, 64) + ".scope" }
+	r.Look(gone("1"), 1<<40) // no event comes of that one
+	r.wait(t, "+"+gone("1"), "-"+gone("1"))
+	require.EqualValues(t, 1<<40, r.cgroup("+"+gone("1")).Inode)
+	r.Look(gone("1"), 1<<40)
+
+	// Its event came before its inode was known.
+	rmdir(t, mkdir(t, top, gone("2")))
+	r.wait(t, "+"+gone("2"), "-"+gone("2"))
+	inode := r.cgroup("+" + gone("2")).Inode
+	if inode == 0 {
+		inode = 1 << 41
+	}
+	r.Look(gone("2"), inode)
+
+	// Its event comes after the look.
+	release := r.hold(t, top)
+	r.index.Add(container.Cgroup{Path: gone("3"), Inode: 1 << 42})
+	r.Look(gone("3"), 1<<42)
+	rmdir(t, mkdir(t, top, gone("3")))
+	close(release)
+	r.wait(t, "+/hold", "+"+gone("3"), "-"+gone("3"))
+	rmdir(t, mkdir(t, top, "last"))
+	r.wait(t, "+/last", "-/last")
 }
 
 func TestDiscoveryDeepTreeAtOnce(t *testing.T) {

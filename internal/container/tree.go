@@ -38,6 +38,7 @@ type tree struct {
 	byWD   map[int32]*node
 	notify *inotify // nil: this host gave us none
 	found  foundBy
+	told   told
 	// nlink: the link count tells whether there are children.
 	nlink bool
 	// listing is a stack of the directories being listed; buf is for getdents.
@@ -257,26 +258,28 @@ func (t *tree) handle(e event) (overflow bool) {
 	return false
 }
 
-// look finds a directory that somebody else has told of. Below a watch there
-// is nothing to do, its event comes.
-func (t *tree) look(cgroupPath string) {
-	n, name := t.nearest(cgroupPath)
-	if n == nil || n.wd != 0 || name == "" {
+// look finds a directory that somebody else has told of. Below a watch its event
+// comes, unless it was made, and removed, before there was the watch.
+func (t *tree) look(l look) {
+	n, name := t.nearest(l.path)
+	if n == nil || name == "" {
 		return
 	}
-	st, err := statAt(unix.AT_FDCWD, t.dir(n))
-	if err != nil || st.Ino != n.cg.Inode {
-		return // its own end is told by its parent
+	if n.wd == 0 {
+		st, err := statAt(unix.AT_FDCWD, t.dir(n))
+		if err != nil || st.Ino != n.cg.Inode {
+			return // its own end is told by its parent
+		}
+		t.scan(n, uint64(st.Nlink))
 	}
-	t.scan(n, uint64(st.Nlink))
 	// The scan may have found a part of the way.
-	n, name = t.nearest(cgroupPath)
-	if n == nil || name == "" || path.Join(n.cg.Path, name) != cgroupPath {
+	n, name = t.nearest(l.path)
+	if n == nil || name == "" || path.Join(n.cg.Path, name) != l.path || t.told.claim(l.path, l.inode) {
 		return
 	}
 	if _, err := statAt(unix.AT_FDCWD, t.dir(n)+"/"+name); errors.Is(err, ErrGone) {
 		// Gone again already: its path still says who it was.
-		t.vanish(t.appear(n, name, 0))
+		t.vanish(t.appear(n, name, l.inode))
 	}
 }
 
@@ -312,7 +315,7 @@ func (t *tree) created(parent *node, name string) {
 		}
 		t.scan(t.appear(parent, name, st.Ino), uint64(st.Nlink))
 	case errors.Is(err, ErrGone):
-		if known == nil {
+		if known == nil && !t.isTold(parent, name) {
 			// Gone again already. Its path still says who it was; the event
 			// of its end follows.
 			t.appear(parent, name, 0)
@@ -357,11 +360,10 @@ func (t *tree) appear(parent *node, name string, inode uint64) *node {
 		p = strings.TrimSuffix(parent.cg.Path, "/") + "/" + name
 		name = p[len(p)-len(name):] // shares the path's memory
 	}
-	if inode == 0 { // gone already; somebody else may have seen it in time
-		if known, ok := t.opts.Index.ByPath(p); ok {
-			inode = known.Inode
-		}
+	if inode == 0 {
+		inode = t.knownInode(p)
 	}
+	t.told.add(p, inode)
 	n := &node{name: name, parent: parent, cg: Cgroup{
 		Identity:  ParsePath(p),
 		Path:      p,
@@ -383,6 +385,23 @@ func (t *tree) appear(parent *node, name string, inode uint64) *node {
 		t.opts.OnAppear(n.cg)
 	}
 	return n
+}
+
+// isTold tells whether a directory that is gone was found by a look already.
+func (t *tree) isTold(parent *node, name string) bool {
+	p := strings.TrimSuffix(parent.cg.Path, "/") + "/" + name
+	inode := t.knownInode(p)
+	return inode != 0 && t.told.has(p, inode)
+}
+
+// knownInode is that of a directory that is gone already, if somebody else has
+// seen it in time, or 0.
+func (t *tree) knownInode(cgroupPath string) uint64 {
+	known, ok := t.opts.Index.ByPath(cgroupPath)
+	if !ok {
+		return 0
+	}
+	return known.Inode
 }
 
 // vanish makes a directory, and before it everything below, unknown.

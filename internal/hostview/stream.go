@@ -186,7 +186,7 @@ func (v *View) discover(cgroupPath string) string {
 	}
 	if known, ok := v.index.ByPath(cgroupPath); !ok || known.Inode != st.Ino {
 		v.index.Add(container.Cgroup{Path: cgroupPath, Inode: st.Ino, FirstSeen: time.Now()})
-		v.finder.Look(cgroupPath)
+		v.finder.Look(cgroupPath, st.Ino)
 	}
 	return dir
 }
@@ -257,7 +257,7 @@ func (v *View) handle(e *procstream.Event) {
 	case procstream.CgroupMade:
 		made := string(e.Cgroup.Path)
 		v.index.Add(container.Cgroup{Path: made, Inode: e.Cgroup.ID, FirstSeen: at})
-		v.finder.Look(made)
+		v.finder.Look(made, e.Cgroup.ID)
 	case procstream.CgroupRemoved:
 		v.tellEnd(&e.Cgroup, at)
 		if e.Cgroup.Hierarchy == v.hierarchy { // ids of another one mean nothing here
