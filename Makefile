@@ -47,6 +47,10 @@ bench: ## benchmarks; compare the figures of one run only
 bench-peers: ## measure cAdvisor and docker_stats next to ours, write docs/benchmarks.md (root, Docker, 35 minutes)
 	@scripts/bench-peers.sh
 
+.PHONY: bench-statsd
+bench-statsd: ## measure contrib's statsd receiver and statsd_exporter next to ours (root, 15 minutes)
+	@scripts/bench-statsd.sh
+
 .PHONY: check
 check: setup ## formatting, vet, static checks, house rules, stale generated code
 	@scripts/check.sh

@@ -20,6 +20,7 @@ scripts/build.sh
 [ "${1:-}" = --build-only ] && exit 0
 
 export TALLYMAN_STATE=${TALLYMAN_STATE:-$PWD/.tallyman}
+export TALLYMAN_STATSD_DIR=${TALLYMAN_STATSD_DIR:-$TALLYMAN_STATE/statsd}
 # The memory_limiter refuses data at 400 MiB; the collector of garbage works
 # harder before that.
 export GOMEMLIMIT=${GOMEMLIMIT:-320MiB}
@@ -49,7 +50,7 @@ until ready; do
   read -rt 0.2 <> <(:) || true
 done
 if kill -0 "$agent" 2>/dev/null; then
-  echo "Tallyman is up. Metrics: http://localhost:9464/metrics  Health: http://localhost:13133  OTLP: localhost:4317 (gRPC), localhost:4318 (HTTP)  Events: $TALLYMAN_STATE/events.jsonl  Docker, read-only: $TALLYMAN_STATE/docker.sock"
+  echo "Tallyman is up. Metrics: http://localhost:9464/metrics  Health: http://localhost:13133  OTLP: localhost:4317 (gRPC), localhost:4318 (HTTP)  Events: $TALLYMAN_STATE/events.jsonl  Docker, read-only: $TALLYMAN_STATE/docker.sock  DogStatsD: $TALLYMAN_STATSD_DIR/dsd.socket"
 fi
 # A signal ends the first wait; the second one waits for the orderly shutdown.
 wait "$agent" || true

@@ -35,6 +35,7 @@ import (
 	cgroupreceiver "github.com/tallymanhq/tallyman/receiver/cgroupreceiver"
 	netnsreceiver "github.com/tallymanhq/tallyman/receiver/netnsreceiver"
 	containerstatusreceiver "github.com/tallymanhq/tallyman/receiver/containerstatusreceiver"
+	udsstatsdreceiver "github.com/tallymanhq/tallyman/receiver/udsstatsdreceiver"
 	otlpreceiver "go.opentelemetry.io/collector/receiver/otlpreceiver"
 	hostmetricsreceiver "github.com/open-telemetry/opentelemetry-collector-contrib/receiver/hostmetricsreceiver"
 	filelogreceiver "github.com/open-telemetry/opentelemetry-collector-contrib/receiver/filelogreceiver"
@@ -84,6 +85,7 @@ func components() (otelcol.Factories, error) {
 		cgroupreceiver.NewFactory(),
 		netnsreceiver.NewFactory(),
 		containerstatusreceiver.NewFactory(),
+		udsstatsdreceiver.NewFactory(),
 		otlpreceiver.NewFactory(),
 		hostmetricsreceiver.NewFactory(),
 		filelogreceiver.NewFactory(),
@@ -97,6 +99,7 @@ func components() (otelcol.Factories, error) {
 		cgroupreceiver.NewFactory().Type(): "github.com/tallymanhq/tallyman v0.0.0",
 		netnsreceiver.NewFactory().Type(): "github.com/tallymanhq/tallyman v0.0.0",
 		containerstatusreceiver.NewFactory().Type(): "github.com/tallymanhq/tallyman v0.0.0",
+		udsstatsdreceiver.NewFactory().Type(): "github.com/tallymanhq/tallyman v0.0.0",
 		otlpreceiver.NewFactory().Type(): "go.opentelemetry.io/collector/receiver/otlpreceiver v0.158.0",
 		hostmetricsreceiver.NewFactory().Type(): "github.com/open-telemetry/opentelemetry-collector-contrib/receiver/hostmetricsreceiver v0.158.0",
 		filelogreceiver.NewFactory().Type(): "github.com/open-telemetry/opentelemetry-collector-contrib/receiver/filelogreceiver v0.158.0",

@@ -16,8 +16,8 @@ import (
 const doctorHelp = `Looks at what this host lets the agent do, and says for everything that is
 not as it should be what it means for what the agent shows, and what to do.
 
-BPF programs are loaded, attached and taken off again; nothing else is tried
-out, and nothing is changed.
+BPF programs are loaded, attached and taken off again, and a network namespace
+is made and ends; nothing else is tried out, and nothing is changed.
 
 The answers are about the process that asks. Run it the way the agent runs: as
 the same user, in the same container, with the same limits. In the image:
@@ -33,8 +33,8 @@ failed or the output could not be written, 2 if the call was wrong.`
 
 // doctorFlags are the flags of doctor.
 type doctorFlags struct {
-	rootPath, dockerHost, stateDir string
-	json, verbose                  bool
+	rootPath, dockerHost, stateDir, statsdDir string
+	json, verbose                             bool
 }
 
 func newDoctor() *cobra.Command {
@@ -56,6 +56,7 @@ func newDoctor() *cobra.Command {
 	flags.StringVar(&f.rootPath, "root-path", defaults.Roots.Root, "where the host's root directory is ($TALLYMAN_ROOT)")
 	flags.StringVar(&f.dockerHost, "docker-host", defaults.DockerHost, "address of the Docker engine ($DOCKER_HOST)")
 	flags.StringVar(&f.stateDir, "state-dir", defaults.StateDir, "where the agent keeps its files ($TALLYMAN_STATE)")
+	flags.StringVar(&f.statsdDir, "statsd-dir", defaults.StatsdDir, "where the agent's socket for custom metrics is ($TALLYMAN_STATSD_DIR)")
 	flags.BoolVar(&f.json, "json", false, "print JSON")
 	flags.BoolVar(&f.verbose, "verbose", false, "say of passed checks too what they mean")
 	return cmd
@@ -69,7 +70,9 @@ type doctorOutput struct {
 }
 
 func (f doctorFlags) run(cmd *cobra.Command) error {
-	options := doctor.Options{Roots: hostfs.NewRoots(f.rootPath), DockerHost: f.dockerHost, StateDir: f.stateDir}
+	options := doctor.Options{
+		Roots: hostfs.NewRoots(f.rootPath), DockerHost: f.dockerHost, StateDir: f.stateDir, StatsdDir: f.statsdDir,
+	}
 	host, err := options.Describe()
 	if err != nil {
 		return outcome{err}

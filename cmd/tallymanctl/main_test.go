@@ -68,7 +68,7 @@ func TestHelp(t *testing.T) {
 	require.Contains(t, out, "doctor")
 	code, out, _ = call(t, "doctor", "--help")
 	require.Equal(t, exitOK, code)
-	for _, part := range []string{"Exit code: 0", "--root-path", "--docker-host", "--state-dir", "--json", "--verbose"} {
+	for _, part := range []string{"Exit code: 0", "--root-path", "--docker-host", "--state-dir", "--statsd-dir", "--json", "--verbose"} {
 		require.Contains(t, out, part)
 	}
 }

@@ -153,7 +153,7 @@ const ringBytes = 64 << 10
 
 // tryPrograms loads and attaches the programs and takes them off again. One
 // result for each, also when the kernel refuses all at once.
-func (o Options) tryPrograms(context.Context) []Result {
+func (o Options) tryPrograms() []Result {
 	memory, err := procstream.HierarchyID(o.Roots, "memory")
 	if err != nil {
 		return one(undecided("not tried", err))
@@ -197,8 +197,10 @@ func judgePrograms(tried map[string]error, refusal error) []Result {
 	return results
 }
 
+func (p program) id() string { return "bpf.program." + p.name }
+
 func (p program) judge(err error) Result {
-	r := Result{Name: "bpf.program." + p.name, Title: "BPF program " + p.name}
+	r := Result{Name: p.id(), Title: "BPF program " + p.name}
 	if err == nil {
 		r.Status, r.Found, r.Meaning = Pass, "loaded, attached and taken off again", p.use
 		return r

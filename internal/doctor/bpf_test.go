@@ -116,7 +116,7 @@ func TestJudgePrograms(t *testing.T) {
 func TestEveryProgramIsKnown(t *testing.T) {
 	testkit.NeedBPF(t)
 	testkit.VerifyNoLeaks(t)
-	results := options().tryPrograms(t.Context())
+	results := options().tryPrograms()
 	require.Len(t, results, len(programs))
 	for i, r := range results {
 		require.Equal(t, Pass, r.Status, "%+v", r)

@@ -1,6 +1,10 @@
 package doctor
 
-import "time"
+import (
+	"context"
+	"sync"
+	"time"
+)
 
 // bpfTimeout is for the one check that works: it takes 0.15 s on two cores, and
 // an emulated machine is some tens of times slower.
@@ -10,6 +14,7 @@ const bpfTimeout = 30 * time.Second
 // is, what this process may do there, what was tried, what is around it. A new
 // check is a new line.
 func Checks(o Options) []Check {
+	programs := sync.OnceValue(o.tryPrograms) // tried once, asked for twice
 	return []Check{
 		{Name: "kernel.version", Title: "kernel", Run: single(checkKernel)},
 		{Name: "host.root", Title: "host's root", Run: single(o.checkRoot)},
@@ -21,9 +26,12 @@ func Checks(o Options) []Check {
 		{Name: "bpf.btf", Title: "kernel types (BTF)", Run: single(checkBTF)},
 		{Name: "capability", Title: "capabilities", Run: checkCapabilities},
 		{Name: "process.seccomp", Title: "seccomp", Run: single(checkSeccomp)},
-		{Name: "bpf.program", Title: "BPF programs", Timeout: bpfTimeout, Run: o.tryPrograms},
+		{Name: "bpf.program", Title: "BPF programs", Timeout: bpfTimeout, Run: func(context.Context) []Result { return programs() }},
 		{Name: "proc.connector", Title: "proc connector", Run: single(o.checkConnector)},
 		{Name: "docker.socket", Title: "Docker engine", Run: single(o.checkDocker)},
+		{Name: "statsd.socket", Title: "custom metrics", Run: single(o.checkStatsdSocket)},
+		{Name: "statsd.queue", Title: "custom metrics: queue", Run: single(checkStatsdQueue)},
+		{Name: "statsd.senders", Title: "custom metrics: origin", Run: single(o.checkSenders(programs))},
 		{Name: "disk.state", Title: "state directory", Run: single(o.checkDisk)},
 		{Name: "process.open_files", Title: "open files", Run: single(checkOpenFiles)},
 	}

@@ -9,7 +9,8 @@
 // checks are about this process: its user, capabilities, namespaces and limits.
 // Run it the way the agent runs.
 //
-// Nothing on the host is changed. BPF programs are there for some milliseconds.
+// Nothing on the host is changed, and no file made or removed. BPF programs, and a
+// network namespace, are there for some milliseconds.
 //
 // Run may be called by any number of goroutines. A check that does not end in
 // its time is left behind: its goroutine goes on until its system call returns.

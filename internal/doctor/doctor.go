@@ -64,6 +64,8 @@ type Options struct {
 	DockerHost string
 	// StateDir is where the agent keeps what outlives it.
 	StateDir string
+	// StatsdDir is where the agent makes the socket for custom metrics.
+	StatsdDir string
 }
 
 // FromEnv returns the options that the agent's environment asks for: the
@@ -73,6 +75,7 @@ func FromEnv(getenv func(string) string) Options {
 		Roots:      hostfs.NewRoots(getenv("TALLYMAN_ROOT")),
 		DockerHost: cmp.Or(getenv("DOCKER_HOST"), "unix:///var/run/docker.sock"),
 		StateDir:   cmp.Or(getenv("TALLYMAN_STATE"), "/var/lib/tallyman"),
+		StatsdDir:  cmp.Or(getenv("TALLYMAN_STATSD_DIR"), "/run/tallyman"),
 	}
 }
 

@@ -76,9 +76,9 @@ func TestFromEnv(t *testing.T) {
 			t.Errorf("%v (-want +got):\n%s", env, diff)
 		}
 	}
-	f(nil, Options{Roots: hostfs.NewRoots("/"), DockerHost: "unix:///var/run/docker.sock", StateDir: "/var/lib/tallyman"})
-	f(map[string]string{"TALLYMAN_ROOT": "/hostfs", "DOCKER_HOST": "unix:///x", "TALLYMAN_STATE": "/s"},
-		Options{Roots: hostfs.NewRoots("/hostfs"), DockerHost: "unix:///x", StateDir: "/s"})
+	f(nil, Options{Roots: hostfs.NewRoots("/"), DockerHost: "unix:///var/run/docker.sock", StateDir: "/var/lib/tallyman", StatsdDir: "/run/tallyman"})
+	f(map[string]string{"TALLYMAN_ROOT": "/hostfs", "DOCKER_HOST": "unix:///x", "TALLYMAN_STATE": "/s", "TALLYMAN_STATSD_DIR": "/d"},
+		Options{Roots: hostfs.NewRoots("/hostfs"), DockerHost: "unix:///x", StateDir: "/s", StatsdDir: "/d"})
 }
 
 // options are those of this host, whatever the environment of the tests says.
@@ -90,7 +90,7 @@ func TestThisHost(t *testing.T) {
 	testkit.NeedBPF(t)
 	testkit.VerifyNoLeaks(t)
 	o := options()
-	o.StateDir = t.TempDir()
+	o.StateDir, o.StatsdDir = t.TempDir(), t.TempDir()
 	report := Run(t.Context(), Checks(o))
 	require.Len(t, report.Checks, len(Checks(o))-2+len(wantedCapabilities)+len(programs))
 	require.Zero(t, report.Summary.Fail, "%+v", report.Checks)

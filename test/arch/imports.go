@@ -21,11 +21,12 @@ const (
 // narrowed lists, for the packages of internal/ whose arrows are spelled out
 // in ARCHITECTURE.md, the packages of internal/ that they may import.
 var narrowed = map[string][]string{
-	"doctor":     {"procstream", "cgroup", "hostfs"},
+	"doctor":     {"procstream", "cgroup", "pidfd", "hostfs"},
 	"hostview":   {"procstream", "container", "cgroup", "hostfs"},
 	"procstream": {"bpfload", "container", "hostfs"},
 	"container":  {"cgroup", "hostfs"},
 	"cgroup":     {"hostfs"},
+	"pidfd":      {"hostfs"},
 	"hostfs":     {},
 }
 

@@ -41,6 +41,7 @@ type settings struct {
 	state   string              // TALLYMAN_STATE; default a new directory
 	wrap    []string            // a command in front of the agent's, which it must exec
 	user    *syscall.Credential // nil is the test's own
+	files   []*os.File          // the agent's descriptors from 3 on
 }
 
 // agent is a started agent. One goroutine waits for its process and closes
@@ -89,9 +90,10 @@ func launch(t testing.TB, s settings) *agent {
 	argv = append(argv, a.flags(s)...)
 	a.cmd = exec.Command(argv[0], argv[1:]...)
 	a.cmd.Dir = dir
-	a.cmd.Env = append(os.Environ(), "TALLYMAN_STATE="+a.state, "GOMEMLIMIT=320MiB")
+	a.cmd.Env = append(os.Environ(), "TALLYMAN_STATE="+a.state, "TALLYMAN_STATSD_DIR="+a.statsdDir(), "GOMEMLIMIT=320MiB")
 	a.cmd.Env = append(a.cmd.Env, s.env...)
 	a.cmd.Stdout, a.cmd.Stderr = log, log
+	a.cmd.ExtraFiles = s.files
 	a.cmd.SysProcAttr = &syscall.SysProcAttr{Credential: s.user, Pdeathsig: syscall.SIGKILL}
 	require.NoError(t, startProcess(a))
 	t.Cleanup(func() {
@@ -102,6 +104,9 @@ func launch(t testing.TB, s settings) *agent {
 	})
 	return a
 }
+
+// statsdDir is where DogStatsD's socket is. The agent makes it.
+func (a *agent) statsdDir() string { return filepath.Join(a.state, "dsd") }
 
 // dir makes a directory that belongs to the agent's user. Those of the testing
 // package are below one that only the test's own user may enter.
