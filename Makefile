@@ -48,7 +48,7 @@ bench-peers: ## measure cAdvisor and docker_stats next to ours, write docs/bench
 	@scripts/bench-peers.sh
 
 .PHONY: bench-statsd
-bench-statsd: ## measure contrib's statsd receiver and statsd_exporter next to ours (root, 15 minutes)
+bench-statsd: ## measure contrib's statsd receiver and statsd_exporter next to ours (root, 25 minutes)
 	@scripts/bench-statsd.sh
 
 .PHONY: check

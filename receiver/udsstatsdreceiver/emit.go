@@ -32,19 +32,54 @@ func pointsOf(from *origin.Origin, points []aggregate.Point, f form) pmetric.Met
 	sm := rm.ScopeMetrics().AppendEmpty()
 	sm.Scope().SetName(metadata.ScopeName)
 	sm.Scope().SetVersion(f.version)
-	known := make(map[metricKey]pmetric.Metric)
+	rows, of := rowsOf(points)
+	sm.Metrics().EnsureCapacity(len(rows))
+	for i := range rows {
+		rows[i].metric = sm.Metrics().AppendEmpty()
+		f.begin(rows[i].metric, &points[rows[i].first])
+		reserve(rows[i].metric, rows[i].points)
+	}
+	for i := range points {
+		addPoint(rows[of[i]].metric, &points[i])
+	}
+	return md
+}
+
+// row is a metric that is made: its first point, and how many there are.
+type row struct {
+	metric        pmetric.Metric
+	first, points int
+}
+
+// rowsOf groups points by metric before anything is made: lists that grow are two
+// thirds of the time otherwise.
+func rowsOf(points []aggregate.Point) (rows []row, of []int) {
+	known := make(map[metricKey]int)
+	of = make([]int, len(points))
 	for i := range points {
 		p := &points[i]
 		key := metricKey{p.Name, p.Type, p.Monotonic, p.Late}
-		m, ok := known[key]
+		n, ok := known[key]
 		if !ok {
-			m = sm.Metrics().AppendEmpty()
-			f.begin(m, p)
-			known[key] = m
+			n = len(rows)
+			known[key] = n
+			rows = append(rows, row{first: i})
 		}
-		addPoint(m, p)
+		rows[n].points++
+		of[i] = n
 	}
-	return md
+	return rows, of
+}
+
+func reserve(m pmetric.Metric, points int) {
+	switch m.Type() {
+	case pmetric.MetricTypeSum:
+		m.Sum().DataPoints().EnsureCapacity(points)
+	case pmetric.MetricTypeGauge:
+		m.Gauge().DataPoints().EnsureCapacity(points)
+	case pmetric.MetricTypeExponentialHistogram:
+		m.ExponentialHistogram().DataPoints().EnsureCapacity(points)
+	}
 }
 
 // describe says whose the data are. A sender that is not in a container has no id,
@@ -134,12 +169,20 @@ func addHistogram(to pmetric.ExponentialHistogramDataPoint, p *aggregate.Point) 
 }
 
 func addBuckets(to pmetric.ExponentialHistogramDataPointBuckets, b aggregate.Buckets) {
+	if len(b.Counts) == 0 {
+		return
+	}
 	to.SetOffset(b.Offset)
 	to.BucketCounts().FromRaw(b.Counts)
 }
 
 // addTags takes for granted that no key comes twice.
 func addTags(to pcommon.Map, p *aggregate.Point) {
+	n := 0
+	for range p.Tags() {
+		n++
+	}
+	to.EnsureCapacity(n)
 	for key, value := range p.Tags() {
 		to.PutStr(key, value)
 	}
