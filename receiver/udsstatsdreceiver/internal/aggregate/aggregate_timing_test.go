@@ -275,7 +275,7 @@ func BenchmarkMemory(b *testing.B) {
 
 func memory(tb testing.TB, n int) (heap uint64, own int) {
 	before := heapNow()
-	table := aggregate.New(aggregate.Settings{Cumulative: true, Limits: aggregate.Limits{OriginContexts: 1 << 30}})
+	table := aggregate.New(aggregate.Settings{Cumulative: true, Limits: aggregate.Limits{OriginContexts: 1 << 30, OriginBytes: 1 << 30}})
 	kinds := []string{"c", "h"}
 	var p dogstatsd.Parser
 	table.Lock()
