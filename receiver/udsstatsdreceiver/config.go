@@ -14,6 +14,7 @@ import (
 	"go.opentelemetry.io/collector/component"
 
 	"github.com/tallymanhq/tallyman/internal/hostfs"
+	"github.com/tallymanhq/tallyman/internal/hostview"
 	"github.com/tallymanhq/tallyman/receiver/udsstatsdreceiver/internal/aggregate"
 )
 
@@ -50,6 +51,9 @@ type Config struct {
 	// ClientOrigin says what the senders' own word (c: and e:) counts: off,
 	// fallback (where the kernel does not tell), first (for relays).
 	ClientOrigin string `mapstructure:"client_origin"`
+	// ProcessStream is as in the cgroup receiver, with which it must agree: auto,
+	// connector, proc or off.
+	ProcessStream string `mapstructure:"process_stream"`
 	// RootPath is where the host's root directory is, "/" on the host itself.
 	RootPath string `mapstructure:"root_path"`
 
@@ -122,6 +126,7 @@ func createDefaultConfig() component.Config {
 		Expiry:              5 * time.Minute,
 		OriginDetection:     true,
 		ClientOrigin:        clientOff,
+		ProcessStream:       string(hostview.ProcessStreamAuto),
 		RootPath:            "/",
 		Limits: LimitsConfig{
 			OriginRate: defaultOriginRate, OriginContexts: d.OriginContexts, Contexts: d.Contexts,
@@ -176,6 +181,10 @@ func (c *Config) checkWords() error {
 		{"temporality", c.Temporality, []string{temporalityCumulative, temporalityDelta}},
 		{"timer_unit", c.TimerUnit, []string{timerMilliseconds, timerSeconds}},
 		{"client_origin", c.ClientOrigin, []string{clientOff, clientFallback, clientFirst}},
+		{"process_stream", c.ProcessStream, []string{
+			string(hostview.ProcessStreamAuto), string(hostview.ProcessStreamConnector),
+			string(hostview.ProcessStreamProc), string(hostview.ProcessStreamOff),
+		}},
 	} {
 		if !slices.Contains(w.known, w.value) {
 			errs = append(errs, fmt.Errorf("%s: %q is none of %s", w.field, w.value, strings.Join(w.known, ", ")))

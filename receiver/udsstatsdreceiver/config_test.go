@@ -64,6 +64,7 @@ func TestBadConfigNamesTheFields(t *testing.T) {
 		`udp_endpoint: "nowhere" is not host:port`,
 		"socket_permissions: ", "queue_depth: 0 ", "buffer_size: 100 ", "aggregation_interval: 10ms ",
 		`temporality: "sometimes" is none of cumulative, delta`, `timer_unit: "h" `, `client_origin: "always" `,
+		`process_stream: "sometimes" `,
 		"expiry: ", "root_path: ",
 		"limits.origin_rate: ", "limits.rate: ", "limits.origin_contexts: ", "limits.contexts: ", "limits.memory_mib: ",
 		"limits.origin_memory_mib: ", "limits.connections: ",

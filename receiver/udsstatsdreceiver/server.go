@@ -109,10 +109,10 @@ func (s *server) start(store *transport.Store) error {
 
 func (s *server) openOrigins() error {
 	view, err := hostview.Acquire(hostview.Options{
-		Roots: hostfs.NewRoots(s.cfg.RootPath), ProcessStream: hostview.ProcessStreamAuto,
+		Roots: hostfs.NewRoots(s.cfg.RootPath), ProcessStream: hostview.ProcessStream(s.cfg.ProcessStream),
 	})
 	if errors.Is(err, hostfs.ErrNotSupported) {
-		s.log.Warn("senders are not matched to containers", zap.Error(err))
+		s.log.Info("senders are not matched to containers", zap.Error(err))
 		return nil
 	}
 	if err != nil {
@@ -290,7 +290,7 @@ func (s *server) logStart() {
 		}
 		s.log.Info("taking DogStatsD", append(fields, zap.String("endpoint", s.cfg.Endpoint))...)
 		if r.Shallow != nil {
-			s.log.Warn("the queue is only as deep as the host makes it: senders are refused when they burst; "+
+			s.log.Info("the queue is only as deep as the host makes it: senders are refused when they burst; "+
 				"run with CAP_SYS_ADMIN, or raise net.unix.max_dgram_qlen", zap.Int("queue_depth", r.Depth), zap.Error(r.Shallow))
 		}
 		s.logKept("endpoint", r)

@@ -24,12 +24,14 @@ func TestQuietStart(t *testing.T) {
 	absent := "DOCKER_HOST=unix://" + filepath.Join(t.TempDir(), "absent.sock")
 	plain := &syscall.Credential{Uid: nobody, Gid: nobody}
 	for name, s := range map[string]settings{
-		"root with docker":       {env: []string{"DOCKER_HOST=" + engine.Host()}},
-		"root without docker":    {env: []string{absent}},
-		"plain user":             {env: []string{"DOCKER_HOST=" + engine.Host()}, user: plain},
-		"plain user, no docker":  {env: []string{absent}, user: plain},
-		"root with slow passes":  {set: []string{"receivers::cgroup::collection_interval: 2s"}},
-		"root, processes unseen": {set: []string{"receivers::cgroup::process_stream: 'off'"}},
+		"root with docker":      {env: []string{"DOCKER_HOST=" + engine.Host()}},
+		"root without docker":   {env: []string{absent}},
+		"plain user":            {env: []string{"DOCKER_HOST=" + engine.Host()}, user: plain},
+		"plain user, no docker": {env: []string{absent}, user: plain},
+		"root with slow passes": {set: []string{"receivers::cgroup::collection_interval: 2s"}},
+		"root, processes unseen": {set: []string{
+			"receivers::cgroup::process_stream: 'off'", "receivers::uds_statsd::process_stream: 'off'",
+		}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
