@@ -51,6 +51,10 @@ bench-peers: ## measure cAdvisor and docker_stats next to ours, write docs/bench
 bench-statsd: ## measure contrib's statsd receiver and statsd_exporter next to ours (root, 25 minutes)
 	@scripts/bench-statsd.sh
 
+.PHONY: bench-conntrack
+bench-conntrack: ## measure what knowing every connection behind NAT costs, by BPF and by ctnetlink (root, 2 minutes)
+	@scripts/bench-conntrack.sh
+
 .PHONY: check
 check: setup ## formatting, vet, static checks, house rules, stale generated code
 	@scripts/check.sh

@@ -16,18 +16,21 @@ done
 # BPF objects are the same byte for byte only with the same compiler: the one of
 # Debian 12. Elsewhere the committed ones stay.
 bpf() { # package, name, record types
-  local dir=$1 name=$2 type types=()
+  local dir=$1 name=$2 source type types=()
   shift 2
+  source=$(realpath --relative-to="$dir" "bpf/$name.bpf.c")
   for type in "$@"; do types+=(-type "$type"); done
   echo "bpf2go bpf/$name.bpf.c"
   (
     cd "$dir"
     go tool bpf2go -cc clang-14 -strip llvm-strip-14 -target bpfel -go-package "${dir##*/}" "${types[@]}" \
-      "$name" "../../bpf/$name.bpf.c" -- -O2 -Wall -Werror -Wno-unused-function
+      "$name" "$source" -- -O2 -Wall -Werror -Wno-unused-function
   )
 }
 if command -v clang-14 >/dev/null && command -v llvm-strip-14 >/dev/null; then
   bpf internal/procstream process process_record exec_record cgroup_record kind drop
+  bpf receiver/ebpfconntrackreceiver/internal/connstream connection record listener_key listener response_key histogram response direction drop
+  bpf receiver/ebpfconntrackreceiver/internal/nat conntrack slot tuple batch
 else
   echo "skipped: BPF objects (needs clang-14 and llvm-strip-14)"
 fi

@@ -32,7 +32,11 @@ go test -count=1 -timeout 20m ./test/e2e/...
 if [ "${TALLYMAN_REQUIRE:-}" = 1 ]; then
   echo "== virtual machine"
   go build -o .cache/vm-runner ./test/vm
-  for run in "-kernel 6.1" "-kernel 5.10 -suite process" "-kernel 6.12 -suite process"; do
+  runs=("-kernel 6.1" "-kernel 5.10 -suite process" "-kernel 6.12 -suite process")
+  for kernel in 6.1 5.10 6.12; do
+    runs+=("-kernel $kernel -suite network")
+  done
+  for run in "${runs[@]}"; do
     echo "-- $run"
     code=0
     # shellcheck disable=SC2086 # flags and their values

@@ -36,6 +36,7 @@ import (
 	netnsreceiver "github.com/tallymanhq/tallyman/receiver/netnsreceiver"
 	containerstatusreceiver "github.com/tallymanhq/tallyman/receiver/containerstatusreceiver"
 	udsstatsdreceiver "github.com/tallymanhq/tallyman/receiver/udsstatsdreceiver"
+	ebpfconntrackreceiver "github.com/tallymanhq/tallyman/receiver/ebpfconntrackreceiver"
 	otlpreceiver "go.opentelemetry.io/collector/receiver/otlpreceiver"
 	hostmetricsreceiver "github.com/open-telemetry/opentelemetry-collector-contrib/receiver/hostmetricsreceiver"
 	filelogreceiver "github.com/open-telemetry/opentelemetry-collector-contrib/receiver/filelogreceiver"
@@ -86,6 +87,7 @@ func components() (otelcol.Factories, error) {
 		netnsreceiver.NewFactory(),
 		containerstatusreceiver.NewFactory(),
 		udsstatsdreceiver.NewFactory(),
+		ebpfconntrackreceiver.NewFactory(),
 		otlpreceiver.NewFactory(),
 		hostmetricsreceiver.NewFactory(),
 		filelogreceiver.NewFactory(),
@@ -100,6 +102,7 @@ func components() (otelcol.Factories, error) {
 		netnsreceiver.NewFactory().Type(): "github.com/tallymanhq/tallyman v0.0.0",
 		containerstatusreceiver.NewFactory().Type(): "github.com/tallymanhq/tallyman v0.0.0",
 		udsstatsdreceiver.NewFactory().Type(): "github.com/tallymanhq/tallyman v0.0.0",
+		ebpfconntrackreceiver.NewFactory().Type(): "github.com/tallymanhq/tallyman v0.0.0",
 		otlpreceiver.NewFactory().Type(): "go.opentelemetry.io/collector/receiver/otlpreceiver v0.158.0",
 		hostmetricsreceiver.NewFactory().Type(): "github.com/open-telemetry/opentelemetry-collector-contrib/receiver/hostmetricsreceiver v0.158.0",
 		filelogreceiver.NewFactory().Type(): "github.com/open-telemetry/opentelemetry-collector-contrib/receiver/filelogreceiver v0.158.0",

@@ -14,7 +14,8 @@ const bpfTimeout = 30 * time.Second
 // is, what this process may do there, what was tried, what is around it. A new
 // check is a new line.
 func Checks(o Options) []Check {
-	programs := sync.OnceValue(o.tryPrograms) // tried once, asked for twice
+	programs := sync.OnceValue(o.tryPrograms) // tried once, asked for by several
+	connections := o.connections(programs)
 	return []Check{
 		{Name: "kernel.version", Title: "kernel", Run: single(checkKernel)},
 		{Name: "host.root", Title: "host's root", Run: single(o.checkRoot)},
@@ -32,6 +33,10 @@ func Checks(o Options) []Check {
 		{Name: "statsd.socket", Title: "custom metrics", Run: single(o.checkStatsdSocket)},
 		{Name: "statsd.queue", Title: "custom metrics: queue", Run: single(checkStatsdQueue)},
 		{Name: "statsd.senders", Title: "custom metrics: origin", Run: single(o.checkSenders(programs))},
+		{Name: "connections.stream", Title: "connections", Run: single(connections.checkStream)},
+		{Name: "connections.nat", Title: "connections: NAT", Run: single(connections.checkNAT)},
+		{Name: "connections.table", Title: "connections: table", Run: single(connections.checkTable)},
+		{Name: "connections.lookup", Title: "connections: open", Run: single(connections.checkLookup)},
 		{Name: "disk.state", Title: "state directory", Run: single(o.checkDisk)},
 		{Name: "process.open_files", Title: "open files", Run: single(checkOpenFiles)},
 	}

@@ -10,7 +10,9 @@
 // Run it the way the agent runs.
 //
 // Nothing on the host is changed, and no file made or removed. BPF programs, and a
-// network namespace, are there for some milliseconds.
+// network namespace, are there for some milliseconds. The kernel may load the
+// modules that answer questions about sockets and conntrack, as it does for the
+// agent.
 //
 // Run may be called by any number of goroutines. A check that does not end in
 // its time is left behind: its goroutine goes on until its system call returns.

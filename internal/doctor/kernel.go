@@ -61,6 +61,7 @@ var kernelFeatures = []struct {
 	{kernelVersion{5, 17}, "OOM kills of whole groups on cgroup v2 (5.17)"},
 	{kernelVersion{5, 19}, "memory peaks on cgroup v2 (5.19)"},
 	{kernelVersion{6, 3}, "the most tasks at once of a container that lives milliseconds (6.3)"},
+	{kernelVersion{6, 3}, "response times of connections (6.3)"},
 }
 
 func checkKernel(context.Context) Result {

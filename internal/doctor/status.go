@@ -81,8 +81,9 @@ func parseStatus(b []byte) (status, error) {
 	return s, nil
 }
 
-// wantedCapability is one that the agent uses. Entering network namespaces is
-// not among the uses: they are read through /proc.
+// wantedCapability is one that the agent uses. What connections need to enter
+// network namespaces and to ask conntrack is tried (connections.nat and
+// connections.lookup).
 type wantedCapability struct {
 	bit       int
 	name, id  string

@@ -24,6 +24,9 @@ const (
 	readyWithin = 60 * time.Second
 	// stopWithin covers the engine's own 15 s before it gives up on containers.
 	stopWithin = 30 * time.Second
+	// rulesWithin is how long an engine that must have iptables waits for another
+	// one to give them up: sharedGrace, and a test that is about to end.
+	rulesWithin = 2 * time.Minute
 	// maxRunDir leaves room in the 107 bytes of a Unix socket's path for the
 	// longest one below it: exec/containerd/containerd-debug.sock.
 	maxRunDir = 107 - len("/exec/containerd/containerd-debug.sock") - 1
@@ -34,6 +37,7 @@ const (
 var (
 	errEnded    = errors.New("dockerd ended")
 	errNoSubnet = errors.New("all of 10.213.0.0/16 is taken")
+	errForeign  = errors.New("another engine has the chains (or was killed: its bridge is there)")
 )
 
 // stopScript ends an engine. It is a script because the watchdog of the shared
@@ -48,6 +52,9 @@ type daemon struct {
 	dir    string // images, containers, log
 	run    string // sockets and process id; short
 	bridge string // network interface; unique per dir
+
+	routes bool     // it must have iptables
+	flags  []string // more of dockerd's
 }
 
 // newDaemon derives all names from dir, so that the next process with the same
@@ -84,8 +91,11 @@ func (d *daemon) start(ctx context.Context, logf func(string, ...any)) error {
 		return err
 	}
 	foreign, err := d.inspectRules(ctx)
+	if foreign && d.routes {
+		foreign, err = false, d.waitForRules(ctx)
+	}
 	if err != nil {
-		return fmt.Errorf("read iptables rules: %w", err)
+		return errors.Join(fmt.Errorf("read iptables rules: %w", err), d.stop())
 	}
 	if foreign {
 		logf("docker engine in %s: leaves iptables to the engine that runs already", d.dir)
@@ -100,7 +110,7 @@ func (d *daemon) start(ctx context.Context, logf func(string, ...any)) error {
 			return nil
 		}
 		next, ok := options.less(err.Error())
-		if !ok || !errors.Is(err, errEnded) {
+		if !ok || !errors.Is(err, errEnded) || d.routes && !next.iptables {
 			return errors.Join(err, d.stop())
 		}
 		logf("docker engine in %s: trying %+v after %v", d.dir, next, err)
@@ -153,6 +163,19 @@ func (d *daemon) inspectRules(ctx context.Context) (foreign bool, err error) {
 		err = os.WriteFile(filepath.Join(d.run, "forward.accept"), nil, 0o600)
 	}
 	return usedByOthers(string(rules), d.bridge), err
+}
+
+// waitForRules waits until no other engine uses iptables.
+func (d *daemon) waitForRules(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, rulesWithin)
+	defer cancel()
+	return Poll(ctx, func() error {
+		foreign, err := d.inspectRules(ctx)
+		if foreign {
+			return errForeign
+		}
+		return err
+	})
 }
 
 // usedByOthers looks in the output of iptables -S for rules such as
@@ -227,6 +250,7 @@ func (d *daemon) launch(ctx context.Context, o engineOptions) error {
 		"--bridge", d.bridge, "--storage-driver", o.storage, "--iptables=" + strconv.FormatBool(o.iptables),
 		"--ip6tables=false", "--containerd-namespace", namespace, "--containerd-plugins-namespace", namespace + "-plugins",
 	}
+	args = append(args, d.flags...)
 	if err := os.WriteFile(d.logFile(), nil, 0o600); err != nil {
 		return fmt.Errorf("start dockerd: %w", err)
 	}

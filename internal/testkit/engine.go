@@ -80,6 +80,24 @@ func StartEngine(ctx context.Context, dir string, logf func(string, ...any)) (*E
 	if err != nil {
 		return nil, err
 	}
+	return d.engine(ctx, logf)
+}
+
+// StartRouter is StartEngine for tests of published ports: the engine has
+// iptables, which only one at a time can, so it waits some time for another one
+// to end. The flags are dockerd's, such as --userland-proxy=false. Do not use it
+// beside tests that use [Docker], which then makes do without iptables.
+func StartRouter(ctx context.Context, dir string, logf func(string, ...any), flags ...string) (*Engine, error) {
+	d, err := newDaemon(dir)
+	if err != nil {
+		return nil, err
+	}
+	d.routes, d.flags = true, flags
+	return d.engine(ctx, logf)
+}
+
+// engine starts the daemon, if need be, and returns what serves its API.
+func (d *daemon) engine(ctx context.Context, logf func(string, ...any)) (*Engine, error) {
 	if err := d.start(ctx, logf); err != nil {
 		return nil, err
 	}
@@ -126,6 +144,15 @@ func (e *Engine) Client() *client.Client { return e.api }
 
 // Private tells whether StartEngine started (or adopted) this engine.
 func (e *Engine) Private() bool { return e.daemon != nil }
+
+// Bridge is the network interface of a private engine's default network; "" of
+// another engine, whose name is not known.
+func (e *Engine) Bridge() string {
+	if e.daemon == nil {
+		return ""
+	}
+	return e.daemon.bridge
+}
 
 // Stop kills the containers of a private engine, ends it, and takes back what
 // it did to the host's network. What lies in its directory stays: StartEngine

@@ -109,7 +109,7 @@ func (l *logsTags) ConsumeLogs(ctx context.Context, ld plog.Logs) error {
 		attributes := rl.Resource().Attributes()
 		f := v.look(attributes)
 		if !waits(v, l.hold, &f) {
-			return !v.apply(attributes, &f)
+			return !l.tag(v, rl, &f)
 		}
 		v.name(attributes, &f)
 		alone := plog.NewLogs()
@@ -129,13 +129,18 @@ func (l *logsTags) ConsumeLogs(ctx context.Context, ld plog.Logs) error {
 	return nil
 }
 
+func (l *logsTags) tag(v *visit, rl plog.ResourceLogs, f *found) (selected bool) {
+	l.tagger.ends(rl)
+	return v.apply(rl.Resource().Attributes(), f)
+}
+
 func (l *logsTags) passHeld(data []plog.Logs) {
 	for _, ld := range data {
 		items := ld.LogRecordCount()
 		v := l.visit(noPeer)
 		ld.ResourceLogs().RemoveIf(func(rl plog.ResourceLogs) bool {
 			f := v.look(rl.Resource().Attributes())
-			return !v.apply(rl.Resource().Attributes(), &f)
+			return !l.tag(v, rl, &f)
 		})
 		if ld.ResourceLogs().Len() > 0 {
 			l.handedOn(l.next.ConsumeLogs(l.passing, ld), items)

@@ -4,6 +4,7 @@ import (
 	"strings"
 
 	"go.opentelemetry.io/collector/pdata/pcommon"
+	"go.opentelemetry.io/collector/pdata/plog"
 	"go.opentelemetry.io/collector/pdata/pmetric"
 )
 
@@ -45,7 +46,12 @@ func (t *tagger) peersOf(m pmetric.Metric) {
 
 // peer names the other end. It does not wait for one that is not known yet.
 func (t *tagger) peer(point pcommon.Map) {
-	id, ok := point.Get("peer.container.id")
+	t.nameOf(point, "peer.container.id", "peer.container.name", "peer.service.name")
+}
+
+// nameOf adds what the container is called whose id is under a key.
+func (t *tagger) nameOf(to pcommon.Map, key, name, service string) {
+	id, ok := to.Get(key)
 	if !ok {
 		return
 	}
@@ -61,10 +67,27 @@ func (t *tagger) peer(point pcommon.Map) {
 		if value == "" {
 			return
 		}
-		if v, ok := point.GetOrPutEmpty(key); !ok {
+		if v, ok := to.GetOrPutEmpty(key); !ok {
 			v.SetStr(value)
 		}
 	}
-	put("peer.container.name", entry.name)
-	put("peer.service.name", entry.service)
+	put(name, entry.name)
+	put(service, entry.service)
+}
+
+// connectionEvent is the log record that names the containers at both ends.
+const connectionEvent = "network.connection.closed"
+
+// ends adds to records of connections what the containers at both ends are called.
+func (t *tagger) ends(rl plog.ResourceLogs) {
+	for _, sl := range rl.ScopeLogs().All() {
+		for _, record := range sl.LogRecords().All() {
+			if record.EventName() != connectionEvent {
+				continue
+			}
+			to := record.Attributes()
+			t.nameOf(to, "source.container.id", "source.container.name", "source.service.name")
+			t.nameOf(to, "destination.container.id", "destination.container.name", "destination.service.name")
+		}
+	}
 }

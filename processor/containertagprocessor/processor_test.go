@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.opentelemetry.io/collector/client"
 	"go.opentelemetry.io/collector/consumer/consumertest"
+	"go.opentelemetry.io/collector/pdata/plog"
 	"go.opentelemetry.io/collector/pdata/pmetric"
 
 	"github.com/tallymanhq/tallyman/internal/testkit"
@@ -283,6 +284,30 @@ func TestPeersOfPoints(t *testing.T) {
 	got := r.metricsSink.AllMetrics()[0].ResourceMetrics().At(0).ScopeMetrics().At(0).Metrics().At(1).Sum().DataPoints()
 	require.Equal(t, map[string]any{"peer.container.id": otherID, "peer.container.name": "db", "peer.service.name": "db-service"}, got.At(0).Attributes().AsRaw())
 	require.Equal(t, map[string]any{"peer.address": "203.0.113.7"}, got.At(1).Attributes().AsRaw())
+}
+
+func TestEndsOfConnections(t *testing.T) {
+	r := newRig(t, nil)
+	r.store.Up("docker")
+	r.known(oneID, "web")
+	r.known(otherID, "db")
+	ld := plog.NewLogs()
+	rl := ld.ResourceLogs().AppendEmpty()
+	rl.Resource().Attributes().PutStr("container.id", oneID)
+	records := rl.ScopeLogs().AppendEmpty().LogRecords()
+	for _, event := range []string{"network.connection.closed", "something.else"} {
+		record := records.AppendEmpty()
+		record.SetEventName(event)
+		record.Attributes().PutStr("source.container.id", oneID)
+		record.Attributes().PutStr("destination.container.id", otherID)
+	}
+	require.NoError(t, r.logs.ConsumeLogs(t.Context(), ld))
+	got := r.logsSink.AllLogs()[0].ResourceLogs().At(0).ScopeLogs().At(0).LogRecords()
+	require.Equal(t, map[string]any{
+		"source.container.id": oneID, "source.container.name": "web", "source.service.name": "web-service",
+		"destination.container.id": otherID, "destination.container.name": "db", "destination.service.name": "db-service",
+	}, got.At(0).Attributes().AsRaw())
+	require.Equal(t, 2, got.At(1).Attributes().Len(), "other records are as they were")
 }
 
 func TestChangesAreForNewData(t *testing.T) {

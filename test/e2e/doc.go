@@ -14,7 +14,7 @@
 // Concurrency: every test has its own agents, on free ports, with their state
 // in a temporary directory, so most tests run in parallel.
 //
-// Cost: eight minutes on 2 cores, nearly all of it waiting.
+// Cost: ten minutes on 2 cores, nearly all of it waiting.
 //
 // Kernel and privileges: root and Docker (a private engine is started where
 // none answers), any cgroup layout; see internal/testkit for skips.

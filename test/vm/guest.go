@@ -21,7 +21,7 @@ type guestTree struct {
 }
 
 // build fills the tree with everything that does not depend on the kernel: one test binary and its test data per
-// package, the init script and busybox.
+// package, the programs they start, the init script and busybox.
 func (g *guestTree) build(ctx context.Context, s suite) error {
 	g.modules = s.Modules
 	for _, name := range []string{"bin", "proc", "sys", "dev", "run", "tmp", "root", "etc", "modules"} {
@@ -36,6 +36,12 @@ func (g *guestTree) build(ctx context.Context, s suite) error {
 			return fmt.Errorf("build tests of %s: %w", pkg, err)
 		}
 	}
+	for _, name := range s.Programs {
+		err := g.addProgram(ctx, name)
+		if err != nil {
+			return err
+		}
+	}
 	err := g.addBusybox()
 	if err != nil {
 		return err
@@ -44,7 +50,7 @@ func (g *guestTree) build(ctx context.Context, s suite) error {
 	if err != nil {
 		return err
 	}
-	err = g.write("timeout", testTimeout.String())
+	err = g.write("arguments", s.arguments())
 	if err != nil {
 		return err
 	}

@@ -2,9 +2,9 @@
 # First process of the guest: sets the machine up, runs each test binary named in /suite in its own folder, and says
 # on the console how it went (protocol: test/vm/machine/console.go). Any command that does not succeed before the tests ends
 # this script, which the kernel answers with a panic, which the driver reports.
-set -eu
+set -euf
 /bin/busybox --install -s /bin
-export PATH=/bin HOME=/root TMPDIR=/tmp TALLYMAN_VM=1 TALLYMAN_REQUIRE=1
+export PATH=/sbin:/bin HOME=/root TMPDIR=/tmp TALLYMAN_VM=1 TALLYMAN_REQUIRE=1
 
 mount -t proc proc /proc
 mount -t sysfs sysfs /sys
@@ -28,14 +28,15 @@ up() { cut -d' ' -f1 /proc/uptime; }
 # Markers start on a line of their own, whatever a test printed last.
 say() { printf '\nTALLYMAN-VM: %s\n' "$*"; }
 
-timeout=$(cat /timeout)
+arguments=$(cat /arguments)
 codes=""
 count=0
 while read -r package; do
 	say begin "$package" "$(up)"
 	code=0
 	dmesg -c >/dev/null
-	(cd "/src/$package" && exec ./package.test -test.v -test.timeout="$timeout") </dev/null || code=$?
+	# shellcheck disable=SC2086 # several words; -f above keeps a pattern in them what it is
+	(cd "/src/$package" && exec ./package.test $arguments) </dev/null || code=$?
 	[ "$code" = 0 ] || { echo "kernel messages since $package began:"; dmesg | tail -n 30; }
 	codes="$codes $package=$code"
 	count=$((count + 1))

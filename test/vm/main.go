@@ -57,6 +57,7 @@ func parseOptions(args []string) (options, error) {
 	suiteName := fs.String("suite", "cgroup", "suite to run, a row of tables.go")
 	kernelName := fs.String("kernel", "6.1", "kernel to boot, a row of machine/kernels.go")
 	fs.DurationVar(&opts.deadline, "deadline", 10*time.Minute, "time the machine may run")
+	runTests := fs.String("run", "", "tests to run, as go test -run has it, without spaces")
 	fs.BoolVar(&opts.verbose, "v", false, "show the kernel's boot messages")
 	fs.Usage = func() {
 		fmt.Fprintln(fs.Output(), "usage: go run ./test/vm [flags] [package folder instead of the suite's ...]")
@@ -70,6 +71,7 @@ func parseOptions(args []string) (options, error) {
 	if err != nil {
 		return options{}, err
 	}
+	opts.suite.Run = *runTests
 	if fs.NArg() > 0 {
 		opts.suite.Packages = packageNames(fs.Args())
 	}

@@ -40,6 +40,12 @@ func TestParseOptions(t *testing.T) {
 	require.Equal(t, "6.1", opts.kernel.Name)
 	require.Equal(t, 7*time.Second, opts.deadline)
 
+	require.Equal(t, "-test.v -test.timeout=5m0s", opts.suite.arguments())
+
+	opts, err = parseOptions([]string{"-suite", "network", "-run", "^TestA$"})
+	require.NoError(t, err)
+	require.Equal(t, "-test.v -test.timeout=5m0s -test.short -test.run=^TestA$", opts.suite.arguments())
+
 	opts, err = parseOptions([]string{"./internal/cgroup/", "receiver/cgroupreceiver"})
 	require.NoError(t, err)
 	require.Empty(t, cmp.Diff([]string{"internal/cgroup", "receiver/cgroupreceiver"}, opts.suite.Packages))

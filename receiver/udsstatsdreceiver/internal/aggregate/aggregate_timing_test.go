@@ -178,23 +178,6 @@ func benchmarkMessage(b *testing.B, packets [][]byte, rung string) {
 	require.GreaterOrEqual(b, sum+float64(keys), 0.0)
 }
 
-// BenchmarkInsert is a value into a histogram that has the bucket.
-func BenchmarkInsert(b *testing.B) {
-	random := rand.New(rand.NewPCG(1, 1))
-	values := make([]float64, 4096)
-	h := aggregate.NewHist()
-	for i := range values {
-		values[i] = 20 + random.ExpFloat64()*50
-		h.Add(values[i], 1)
-	}
-	b.ReportAllocs()
-	i := 0
-	for b.Loop() {
-		h.Add(values[i&4095], 1)
-		i++
-	}
-}
-
 // BenchmarkFirstSight is a sample whose context is made. BenchmarkOverflow is one
 // that finds no context of its own.
 func BenchmarkFirstSight(b *testing.B) { benchmarkUnknown(b, roomy()) }

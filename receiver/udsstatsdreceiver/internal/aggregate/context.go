@@ -3,6 +3,7 @@ package aggregate
 import (
 	"time"
 
+	"github.com/tallymanhq/tallyman/internal/expohist"
 	"github.com/tallymanhq/tallyman/receiver/udsstatsdreceiver/internal/dogstatsd"
 )
 
@@ -167,7 +168,7 @@ func (t *Table) observe(ref uint32, s *dogstatsd.Sample) {
 			n = uint64(exact)
 			left = float32(exact - float64(n))
 		}
-		if !h.add(v, n) && !t.stretch(c, h, v, n) {
+		if !h.Add(v, n) && !t.stretch(c, h, v, n) {
 			t.observeElsewhere(ref, v, s.Rate)
 			continue
 		}
@@ -176,21 +177,21 @@ func (t *Table) observe(ref uint32, s *dogstatsd.Sample) {
 	}
 }
 
-func (t *Table) histogram(c *context) *histogram {
+func (t *Table) histogram(c *context) *expohist.Histogram {
 	if c.body == 0 {
 		c.body = t.histograms.take()
-		t.histograms.at(c.body).init()
+		t.histograms.at(c.body).Init()
 	}
 	return t.histograms.at(c.body)
 }
 
 // stretch makes place for a value and adds it. It is false without memory.
-func (t *Table) stretch(c *context, h *histogram, v float64, n uint64) bool {
-	if !h.grow(v, n, t.lackOfBody(c) == fits) {
+func (t *Table) stretch(c *context, h *expohist.Histogram, v float64, n uint64) bool {
+	if !h.Grow(v, n, t.lackOfBody(c) == fits) {
 		return false
 	}
-	h.add(v, n)
-	t.book(c, &h.booked, h.bytes())
+	h.Add(v, n)
+	t.book(c, &h.Booked, h.Bytes())
 	return true
 }
 
@@ -317,7 +318,7 @@ func (t *Table) release(c *context) {
 		t.book(c, &t.sets.at(c.body).booked, 0)
 		t.sets.put(c.body)
 	default:
-		t.book(c, &t.histograms.at(c.body).booked, 0)
+		t.book(c, &t.histograms.at(c.body).Booked, 0)
 		t.histograms.put(c.body)
 	}
 	c.body = 0

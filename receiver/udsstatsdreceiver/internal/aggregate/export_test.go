@@ -4,48 +4,6 @@ import "github.com/tallymanhq/tallyman/receiver/udsstatsdreceiver/internal/dogst
 
 // What tests need to see, and nobody else.
 
-// MaxScale and MaxBuckets are what histograms are held against.
-const (
-	MaxScale   = maxScale
-	MaxBuckets = maxBuckets
-)
-
-// BucketOf is bucketOf.
-func BucketOf(v float64) int32 { return bucketOf(v) }
-
-// Hist is a histogram without a table.
-type Hist struct {
-	h   histogram
-	sum number
-}
-
-// NewHist returns an empty histogram.
-func NewHist() *Hist {
-	h := &Hist{}
-	h.h.init()
-	return h
-}
-
-// Add adds a value n times.
-func (h *Hist) Add(v float64, n uint64) {
-	if !h.h.add(v, n) {
-		h.h.grow(v, n, true)
-		h.h.add(v, n)
-	}
-}
-
-// Merge adds all of another histogram.
-func (h *Hist) Merge(from *Hist) { h.h.merge(&from.h) }
-
-// Reset empties the histogram.
-func (h *Hist) Reset() { h.h.reset() }
-
-// Bytes is what it takes.
-func (h *Hist) Bytes() int { return h.h.bytes() }
-
-// Point is what a flush would hand out.
-func (h *Hist) Point() Histogram { return *new(batch).histogram(h.sum, &h.h) }
-
 // SizeOfContext is for the promise of its comment.
 func SizeOfContext() int { return contextSize }
 

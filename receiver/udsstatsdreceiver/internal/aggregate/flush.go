@@ -6,6 +6,7 @@ import (
 
 	"github.com/axiomhq/hyperloglog"
 
+	"github.com/tallymanhq/tallyman/internal/expohist"
 	"github.com/tallymanhq/tallyman/receiver/udsstatsdreceiver/internal/dogstatsd"
 )
 
@@ -45,19 +46,10 @@ type Point struct {
 
 // Histogram is an exponential histogram as OTLP has it, with the zero bucket for
 // zero only.
-type Histogram struct {
-	Count              uint64
-	Sum, Min, Max      float64
-	Scale              int32
-	Zero               uint64
-	Positive, Negative Buckets
-}
+type Histogram = expohist.Point
 
 // Buckets are the counts of neighbouring buckets from Offset on.
-type Buckets struct {
-	Offset int32
-	Counts []uint64
-}
+type Buckets = expohist.Row
 
 // Tags goes over the tags by key. No key comes twice: of equal keys the values
 // were joined with commas.
@@ -65,10 +57,9 @@ func (p *Point) Tags() iter.Seq2[string, string] { return tagsOf(p.tags) }
 
 // batch is the memory of a flush.
 type batch struct {
-	points     []Point
-	histograms []Histogram
-	counts     []uint64
-	estimates  []estimate
+	points    []Point
+	copies    expohist.Copies
+	estimates []estimate
 }
 
 // estimate is a point whose value is still to be read from a sketch: that takes
@@ -207,7 +198,7 @@ func (t *Table) read(b *batch, c *context, p *Point) bool {
 		if c.body == 0 {
 			return false
 		}
-		p.Histogram = b.histogram(c.number, t.histograms.at(c.body))
+		p.Histogram = b.copies.Take(t.histograms.at(c.body), c.value())
 		return p.Histogram.Count > 0
 	}
 	return true
@@ -256,17 +247,16 @@ func (t *Table) settleHistogram(c *context) {
 		return
 	}
 	h := t.histograms.at(c.body)
-	t.book(c, &h.booked, h.bytes())
+	t.book(c, &h.Booked, h.Bytes())
 	if !t.settings.Cumulative {
 		c.number = number{}
-		h.reset()
+		h.Reset()
 	}
 }
 
 func (b *batch) reset() {
 	b.points = b.points[:0]
-	b.histograms = b.histograms[:0]
-	b.counts = b.counts[:0]
+	b.copies.Reset()
 }
 
 // finish reads what was left for after the lock.
@@ -279,7 +269,7 @@ func (b *batch) finish() {
 }
 
 func (b *batch) hasRoom() bool {
-	return len(b.points)+1+maxLate <= maxPoints && len(b.counts)+2*maxBuckets <= maxCounts
+	return len(b.points)+1+maxLate <= maxPoints && b.copies.Counts()+2*expohist.MaxBuckets <= maxCounts
 }
 
 func (b *batch) addLate(p Point, points []latePoint) {
@@ -290,40 +280,4 @@ func (b *batch) addLate(p Point, points []latePoint) {
 		p.Value = l.value
 		b.points = append(b.points, p)
 	}
-}
-
-// histogram copies a histogram. Points refer to what it returns, so that a full
-// slice is left to them and a larger one begun.
-func (b *batch) histogram(sum number, h *histogram) *Histogram {
-	if len(b.histograms) == cap(b.histograms) {
-		b.histograms = make([]Histogram, 0, max(64, 2*cap(b.histograms)))
-	}
-	b.histograms = append(b.histograms, Histogram{
-		Sum:   sum.value(),
-		Min:   h.min,
-		Max:   h.max,
-		Scale: int32(h.scale),
-		Zero:  h.zero,
-		Count: h.zero,
-	})
-	p := &b.histograms[len(b.histograms)-1]
-	p.Positive = b.row(&h.positive, &p.Count)
-	if h.negative != nil {
-		p.Negative = b.row(h.negative, &p.Count)
-	}
-	return p
-}
-
-func (b *batch) row(from *buckets, count *uint64) Buckets {
-	n := from.len()
-	if len(b.counts)+n > cap(b.counts) {
-		b.counts = make([]uint64, 0, max(1024, 2*cap(b.counts)))
-	}
-	start := len(b.counts)
-	for i := range n {
-		c := from.at(i)
-		b.counts = append(b.counts, c)
-		*count += c
-	}
-	return Buckets{Offset: from.first, Counts: b.counts[start:len(b.counts):len(b.counts)]}
 }

@@ -186,8 +186,8 @@ func (t *Table) absorbValues(d *context, from *Table, c source) error {
 	d.add(c.rest)
 	if c.typ != dogstatsd.Counter && c.body != 0 {
 		h := t.histogram(d)
-		h.merge(from.histograms.at(c.body))
-		t.book(d, &h.booked, h.bytes())
+		h.Merge(from.histograms.at(c.body))
+		t.book(d, &h.Booked, h.Bytes())
 	}
 	return nil
 }

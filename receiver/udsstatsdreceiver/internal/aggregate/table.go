@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/tallymanhq/tallyman/internal/expohist"
 	"github.com/tallymanhq/tallyman/receiver/udsstatsdreceiver/internal/dogstatsd"
 )
 
@@ -53,7 +54,7 @@ type Table struct {
 	refused  map[Origin]Origin // the payers of origins that found no place
 	active   []uint32          // owners with listed contexts
 
-	histograms  pool[histogram]
+	histograms  pool[expohist.Histogram]
 	sets        pool[set]
 	lates       pool[late]
 	bodies      int // bytes that the three have allocated, and signed names

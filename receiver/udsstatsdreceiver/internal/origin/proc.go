@@ -10,6 +10,7 @@ import (
 
 	"github.com/tallymanhq/tallyman/internal/container"
 	"github.com/tallymanhq/tallyman/internal/hostfs"
+	"github.com/tallymanhq/tallyman/internal/hostview"
 	"github.com/tallymanhq/tallyman/internal/pidfd"
 	"github.com/tallymanhq/tallyman/internal/procstream"
 )
@@ -143,7 +144,7 @@ func (l *looker) read(pid, fd int) look {
 		// (kernel/cgroup/cgroup.c, proc_cgroup_show).
 		return look{reason: ReasonGone}
 	}
-	if ok && isHost(id) || l.inRoot(id) {
+	if ok && hostview.IsHost(id) || l.inRoot(id) {
 		return look{start: stat.Start, host: true}
 	}
 	return look{reason: ReasonCgroup}

@@ -61,7 +61,7 @@ type Resolver struct {
 	pool    *pool
 	payer   *Origin // of all that is pending
 	opened  time.Duration
-	places  *places // of TierPIDFD
+	places  *hostview.Places // of TierPIDFD
 	history *history
 	sub     *hostview.Subscription // of TierStream
 	gaps    uint64                 // of run alone
@@ -111,7 +111,7 @@ func (r *Resolver) choose() {
 	}
 	err := pidfd.Probe()
 	if err == nil {
-		r.places, err = openPlaces(r.o.View, r.o.Roots)
+		r.places, err = hostview.OpenPlaces(r.o.View, r.o.Roots)
 	}
 	if err != nil {
 		r.checked = append(r.checked, fmt.Errorf("find senders that have gone: %w", err))
@@ -146,7 +146,7 @@ func (r *Resolver) Close() {
 	if r.sub != nil {
 		r.sub.Close()
 	}
-	r.places.close()
+	r.places.Close()
 }
 
 // Tier returns how senders are found.
@@ -246,13 +246,13 @@ func (r *Resolver) ofHolder(pid int32, h *holder) *Origin {
 // ofCgroup is who is in a cgroup of the unified hierarchy. Without a reason the
 // answer is final; with one it is nil while the cgroup may become known.
 func (r *Resolver) ofCgroup(id uint64) (*Origin, Reason) {
-	identity, what := r.places.byID(id)
+	identity, what := r.places.ByID(id)
 	switch what {
-	case placeContainer:
+	case hostview.PlaceContainer:
 		return r.container(identity), ""
-	case placeHost:
+	case hostview.PlaceHost:
 		return r.host(), ""
-	case placeOpen:
+	case hostview.PlaceOpen:
 		return r.none(ReasonCgroup), ReasonCgroup
 	}
 	return nil, ReasonCgroup

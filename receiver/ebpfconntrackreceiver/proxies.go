@@ -1,0 +1,61 @@
+package ebpfconntrackreceiver
+
+import (
+	"github.com/tallymanhq/tallyman/internal/procstream"
+	"github.com/tallymanhq/tallyman/receiver/ebpfconntrackreceiver/internal/edges"
+	"github.com/tallymanhq/tallyman/receiver/ebpfconntrackreceiver/internal/sockdiag"
+)
+
+// maxProxyDescriptors bounds what is looked at for the process of a new listener of
+// the host: 4 µs each, so a tenth of a second for all the descriptors of a host.
+const maxProxyDescriptors = 20_000
+
+// proxies are the ports of the host that docker-proxy serves. Who is at the other
+// end of a connection to one is known when all four ends of it are. It is for one
+// goroutine.
+type proxies struct {
+	proc   string
+	reader *procstream.Reader
+	known  map[uint64]bool // by the inode of a listener: it is docker-proxy's
+	ports  map[uint16]struct{}
+}
+
+// find looks for the processes of listeners that are new.
+func (p *proxies) find(all []sockdiag.Listener, home uint64) {
+	if p.reader == nil {
+		return // nobody is to be asked
+	}
+	was := p.known
+	p.known, p.ports = make(map[uint64]bool, len(all)), map[uint16]struct{}{}
+	unknown := map[uint64]struct{}{}
+	for i := range all {
+		inode := all[i].Inode
+		is, ok := was[inode]
+		p.known[inode] = is
+		if !ok {
+			unknown[inode] = struct{}{}
+		}
+	}
+	if len(unknown) > 0 {
+		found := sockdiag.Owners(sockdiag.Search{Proc: p.proc, Namespace: home, MaxDescriptors: maxProxyDescriptors}, unknown)
+		for inode, pid := range found.Pids {
+			stat, err := p.reader.Stat(pid)
+			p.known[inode] = err == nil && stat.Comm == dockerProxy
+		}
+	}
+	for i := range all {
+		if p.known[all[i].Inode] {
+			p.ports[all[i].Local.Port()] = struct{}{}
+		}
+	}
+}
+
+// mayServe tells whether a connection whose other end is the host's may be
+// docker-proxy's: to one of its ports, or from it.
+func (p *proxies) mayServe(d edges.Direction, remote uint16) bool {
+	if d == edges.Incoming {
+		return len(p.ports) > 0
+	}
+	_, is := p.ports[remote]
+	return is
+}
