@@ -62,6 +62,9 @@ func TestComposeTags(t *testing.T) {
 	s := tagSettings(sink, engine.Host(),
 		"receivers::otlp::protocols::http::endpoint: "+endpoint,
 		"processors::container_tag::peer_address: true",
+		// An engine that makes three containers at once on a busy machine takes longer
+		// than the default to tell of the first.
+		"processors::container_tag::wait: 5s",
 		"processors::container_tag::host_tags: {role: shop-host, team: front}")
 	s.env = append(s.env, "TALLYMAN_DOCKER_ROOT="+dockerRoot(t, engine))
 	a := follow(t, sink, s)
