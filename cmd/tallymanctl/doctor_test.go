@@ -8,7 +8,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -18,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/tallymanhq/tallyman/internal/doctor"
+	"github.com/tallymanhq/tallyman/internal/ownthread"
 	"github.com/tallymanhq/tallyman/internal/testkit"
 )
 
@@ -139,19 +139,14 @@ func TestDoctorAsNobody(t *testing.T) {
 // capabilities are gone.
 func withoutCapabilities(t *testing.T, f func(), drop ...uintptr) {
 	t.Helper()
-	done := make(chan error, 1)
-	go func() {
-		runtime.LockOSThread() // never unlocked: Go ends the thread
+	var err error
+	ownthread.Do(func() {
 		for _, bit := range drop {
-			if err := unix.Prctl(unix.PR_CAPBSET_DROP, bit, 0, 0, 0); err != nil {
-				done <- err
-				return
-			}
+			err = errors.Join(err, unix.Prctl(unix.PR_CAPBSET_DROP, bit, 0, 0, 0))
 		}
 		f()
-		done <- nil
-	}()
-	require.NoError(t, <-done)
+	})
+	require.NoError(t, err)
 }
 
 func TestDoctorWithoutCapBPF(t *testing.T) {

@@ -5,13 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"runtime"
 	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/tallymanhq/tallyman/internal/hostfs"
+	"github.com/tallymanhq/tallyman/internal/ownthread"
 )
 
 const (
@@ -31,7 +31,8 @@ func checkStatsdQueue(context.Context) Result {
 	if err != nil {
 		return undecided("not known", err)
 	}
-	return judgeQueue(host, onThread(tryDeepQueue))
+	ownthread.Do(func() { err = tryDeepQueue() })
+	return judgeQueue(host, err)
 }
 
 func readQueueLimit() (int, error) {
@@ -55,24 +56,6 @@ func tryDeepQueue() error {
 		return err
 	}
 	return file.Close()
-}
-
-// onThread runs f on a thread that ends with it, and with the thread all that
-// f has changed of it.
-func onThread(f func() error) error {
-	done := make(chan error, 1)
-	go func() {
-		runtime.LockOSThread() // never unlocked: Go ends the thread
-		if unix.Gettid() == unix.Getpid() {
-			// The first thread cannot end. It is held here meanwhile, so that the
-			// next one is another.
-			defer runtime.UnlockOSThread()
-			done <- onThread(f)
-			return
-		}
-		done <- f()
-	}()
-	return <-done
 }
 
 func judgeQueue(host int, refused error) Result {

@@ -3,10 +3,11 @@ package testkit
 import (
 	"fmt"
 	"os"
-	"runtime"
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/tallymanhq/tallyman/internal/ownthread"
 )
 
 // InNetns runs f with its thread in the network namespace of a process.
@@ -44,12 +45,9 @@ func InNewNetns(t testing.TB, f func() error) {
 func onThread(t testing.TB, f func() error) {
 	t.Helper()
 	NeedRoot(t)
-	done := make(chan error, 1)
-	go func() {
-		runtime.LockOSThread() // never unlocked: Go ends the thread
-		done <- f()
-	}()
-	if err := <-done; err != nil {
+	var err error
+	ownthread.Do(func() { err = f() })
+	if err != nil {
 		t.Fatal(err)
 	}
 }

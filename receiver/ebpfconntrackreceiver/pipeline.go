@@ -6,8 +6,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/tallymanhq/tallyman/receiver/ebpfconntrackreceiver/internal/connstream"
 	"github.com/tallymanhq/tallyman/receiver/ebpfconntrackreceiver/internal/edges"
 	"github.com/tallymanhq/tallyman/receiver/ebpfconntrackreceiver/internal/join"
@@ -48,7 +46,7 @@ func (p *pipeline) handle(records []connstream.Record) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.resolve(records)
-	now := sinceBoot()
+	now := connstream.Now()
 	for i := range records {
 		p.add(now, &records[i], p.answers[i])
 	}
@@ -59,7 +57,7 @@ func (p *pipeline) handle(records []connstream.Record) {
 func (p *pipeline) lost(uint64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.joiner.Lost(sinceBoot())
+	p.joiner.Lost(connstream.Now())
 }
 
 // resolve asks conntrack for all records of a batch.
@@ -191,7 +189,7 @@ func (p *pipeline) run(ctx context.Context) {
 		select {
 		case <-ticker.C:
 			p.mu.Lock()
-			p.take(sinceBoot())
+			p.take(connstream.Now())
 			p.mu.Unlock()
 		case <-ctx.Done():
 			return
@@ -216,11 +214,4 @@ func (p *pipeline) joined() join.Stats {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.joiner.Stats()
-}
-
-// sinceBoot is the time on the clock of records.
-func sinceBoot() time.Duration {
-	var ts unix.Timespec
-	_ = unix.ClockGettime(unix.CLOCK_BOOTTIME, &ts) // has no error for a clock that exists
-	return time.Duration(ts.Nano())
 }

@@ -26,7 +26,7 @@ func BenchmarkPipeline(b *testing.B) {
 	for b.Loop() {
 		round++
 		b.StopTimer()
-		now := sinceBoot()
+		now := connstream.Now()
 		for i := 0; i < len(records); i += 2 {
 			client := netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 1, byte(round), byte(i >> 9)}), 32768+uint16(i))
 			server := netip.MustParseAddrPort("10.0.0.2:80")

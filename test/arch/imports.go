@@ -21,12 +21,13 @@ const (
 // narrowed lists, for the packages of internal/ whose arrows are spelled out
 // in ARCHITECTURE.md, the packages of internal/ that they may import.
 var narrowed = map[string][]string{
-	"doctor":     {"procstream", "cgroup", "pidfd", "hostfs"},
+	"doctor":     {"procstream", "cgroup", "pidfd", "hostfs", "ownthread"},
 	"hostview":   {"procstream", "container", "cgroup", "hostfs"},
 	"procstream": {"bpfload", "container", "hostfs"},
 	"container":  {"cgroup", "hostfs"},
 	"cgroup":     {"hostfs"},
 	"pidfd":      {"hostfs"},
+	"ownthread":  {},
 	"hostfs":     {},
 }
 

@@ -9,8 +9,6 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/tallymanhq/tallyman/internal/testkit"
 	"github.com/tallymanhq/tallyman/receiver/ebpfconntrackreceiver/internal/connstream"
 )
@@ -179,12 +177,4 @@ func both(s *connstream.Stream, netns uint64, port uint16, want int) error {
 	}
 	errClient, errServer := counted(&client, want), counted(&server, want)
 	return errors.Join(errClient, errServer)
-}
-
-func bootTime() time.Duration {
-	var now unix.Timespec
-	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &now); err != nil {
-		panic(err) // every kernel has it
-	}
-	return time.Duration(now.Nano())
 }

@@ -209,3 +209,10 @@ func view(sample []byte) (*connectionRecord, error) {
 	}
 	return (*connectionRecord)(start), nil
 }
+
+// Now is the time on the clock of records.
+func Now() time.Duration {
+	var ts unix.Timespec
+	_ = unix.ClockGettime(unix.CLOCK_BOOTTIME, &ts) // has no error for a clock that exists
+	return time.Duration(ts.Nano())
+}

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/cilium/ebpf"
-	"golang.org/x/sys/unix"
 
 	"github.com/tallymanhq/tallyman/internal/expohist"
 )
@@ -126,11 +125,7 @@ type responses struct {
 // Options.ResponseTimes, or where Programs says that it was refused, there are
 // none. After Close the error matches [os.ErrClosed].
 func (s *Stream) Responses(each func(ResponseKey, *ResponseTimes)) error {
-	var now unix.Timespec
-	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &now); err != nil {
-		return fmt.Errorf("read clock: %w", err)
-	}
-	return s.answers.read(time.Duration(now.Nano()), each)
+	return s.answers.read(Now(), each)
 }
 
 func (r *responses) close() {

@@ -28,7 +28,7 @@ func TestResponseTime(t *testing.T) {
 			return err
 		}
 		defer l.Close()
-		begun := bootTime()
+		begun := connstream.Now()
 		for range requests / 2 { // on connections of their own, and two on each
 			if err := (dialogue{requests: 2, asks: 1, answers: 1, wait: work}).hold(l); err != nil {
 				return err
@@ -54,7 +54,7 @@ func TestResponseTime(t *testing.T) {
 		// server has begun to work by then.
 		case client.Min < work/2 || client.Max > patience:
 			return fmt.Errorf("%s: client %+v: %w", address, client, errWrong)
-		case server.Start < begun || server.Start > bootTime()-requests*work:
+		case server.Start < begun || server.Start > connstream.Now()-requests*work:
 			return fmt.Errorf("%s: server began at %v, not %v: %w", address, server.Start, begun, errWrong)
 		}
 		return nil
@@ -259,7 +259,7 @@ func TestResponsesForgotten(t *testing.T) {
 			return err
 		}
 		there := func(since time.Duration) (n int, err error) {
-			err = s.ResponsesAt(bootTime()+since, func(k connstream.ResponseKey, _ *connstream.ResponseTimes) {
+			err = s.ResponsesAt(connstream.Now()+since, func(k connstream.ResponseKey, _ *connstream.ResponseTimes) {
 				if k.Netns == netns {
 					n++
 				}
@@ -290,7 +290,7 @@ func TestResponsesAll(t *testing.T) {
 	o.MaxResponses = 2 * keys // this host has some of its own
 	_, s := open(t, o)
 	needIO(t, s)
-	require.NoError(t, s.Keep(keys, bootTime()))
+	require.NoError(t, s.Keep(keys, connstream.Now()))
 	seen := map[uint64]int{}
 	read := func(now time.Duration) {
 		clear(seen)
@@ -300,14 +300,14 @@ func TestResponsesAll(t *testing.T) {
 			}
 		}))
 	}
-	read(bootTime())
+	read(connstream.Now())
 	require.Len(t, seen, keys)
 	for cgroup, n := range seen {
 		require.Equal(t, 1, n, "key %d", cgroup)
 	}
-	read(bootTime() + 11*time.Minute)
+	read(connstream.Now() + 11*time.Minute)
 	require.Empty(t, seen)
-	read(bootTime())
+	read(connstream.Now())
 	require.Empty(t, seen)
 }
 

@@ -87,7 +87,7 @@ func BenchmarkResponses(b *testing.B) {
 	defer s.Close()
 	before, err := s.ResponseMemory()
 	require.NoError(b, err)
-	require.NoError(b, s.Keep(keys, bootTime()))
+	require.NoError(b, s.Keep(keys, connstream.Now()))
 	after, err := s.ResponseMemory()
 	require.NoError(b, err)
 	read := 0

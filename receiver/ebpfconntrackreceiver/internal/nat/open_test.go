@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/tallymanhq/tallyman/internal/hostfs"
+	"github.com/tallymanhq/tallyman/internal/ownthread"
 	"github.com/tallymanhq/tallyman/internal/testkit"
 )
 
@@ -87,7 +88,7 @@ func TestClosed(t *testing.T) {
 func TestRefused(t *testing.T) {
 	testkit.NeedRoot(t)
 	done := make(chan error, 1)
-	go onOwnThread(func() { done <- refusedHere(t) })
+	ownthread.Do(func() { done <- refusedHere(t) })
 	require.NoError(t, <-done)
 }
 

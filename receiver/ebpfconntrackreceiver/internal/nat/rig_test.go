@@ -14,6 +14,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/tallymanhq/tallyman/internal/ownthread"
 	"github.com/tallymanhq/tallyman/internal/testkit"
 )
 
@@ -151,7 +152,7 @@ func path(ns string) string { return "/run/netns/" + ns }
 func (r *rig) in(ns string, f func() error) {
 	r.t.Helper()
 	done := make(chan error, 1)
-	go onOwnThread(func() {
+	ownthread.Do(func() {
 		done <- func() error {
 			there, err := OpenNamespace(path(ns))
 			if err != nil {

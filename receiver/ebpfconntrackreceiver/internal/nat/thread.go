@@ -3,10 +3,9 @@ package nat
 import (
 	"context"
 	"errors"
-	"runtime"
 	"sync"
 
-	"golang.org/x/sys/unix"
+	"github.com/tallymanhq/tallyman/internal/ownthread"
 )
 
 // errClosed is what calls get after Close.
@@ -38,7 +37,7 @@ func startThread(p places) (*thread, error) {
 	ready := make(chan error, 1)
 	go func() {
 		defer close(t.done)
-		onOwnThread(func() { t.serve(ready) })
+		ownthread.Do(func() { t.serve(ready) })
 	}()
 	if err := <-ready; err != nil {
 		<-t.done
@@ -119,23 +118,4 @@ func (t *thread) visit(j job) (back, err error) {
 	err = t.alone(j.run)
 	back = t.places.home.enter()
 	return back, errors.Join(err, back)
-}
-
-// onOwnThread runs f on a thread that nobody else uses afterwards: it stays
-// locked, so that it ends with the goroutine. Never is it the process' first
-// one, whose namespace is what /proc/self/net shows to everybody.
-func onOwnThread(f func()) {
-	runtime.LockOSThread()
-	if unix.Gettid() != unix.Getpid() {
-		f()
-		return
-	}
-	// Held here meanwhile, so the next one is another.
-	defer runtime.UnlockOSThread()
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		onOwnThread(f)
-	}()
-	<-done
 }

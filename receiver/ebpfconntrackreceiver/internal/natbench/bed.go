@@ -7,11 +7,12 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
-	"runtime"
 	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/tallymanhq/tallyman/internal/ownthread"
 )
 
 // The addresses of the bed: those that RFC 2544 reserves for benchmarks. Each of the
@@ -134,20 +135,17 @@ func inode(ns string) (uint64, error) {
 // inside runs f on a thread in the namespace, which ends with f. Processes that f
 // starts are there.
 func inside(ns string, f func() error) error {
-	done := make(chan error, 1)
-	go func() {
-		runtime.LockOSThread() // for ever: the thread is spoilt
-		done <- func() error {
-			file, err := os.Open(netnsPath(ns))
-			if err != nil {
-				return fmt.Errorf("open network namespace: %w", err)
-			}
-			defer file.Close()
-			if err := unix.Setns(int(file.Fd()), unix.CLONE_NEWNET); err != nil {
-				return fmt.Errorf("enter network namespace %s: %w", ns, err)
-			}
-			return f()
-		}()
-	}()
-	return <-done
+	file, err := os.Open(netnsPath(ns))
+	if err != nil {
+		return fmt.Errorf("open network namespace: %w", err)
+	}
+	defer file.Close()
+	ownthread.Do(func() {
+		if err = unix.Setns(int(file.Fd()), unix.CLONE_NEWNET); err != nil {
+			err = fmt.Errorf("enter network namespace %s: %w", ns, err)
+			return
+		}
+		err = f()
+	})
+	return err
 }

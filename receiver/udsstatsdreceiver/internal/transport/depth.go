@@ -4,10 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"runtime"
 	"strconv"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/tallymanhq/tallyman/internal/ownthread"
 )
 
 // queueLimit is the number of datagrams that may wait in a socket made in the
@@ -85,39 +86,16 @@ func depthOf(fd, atMost int) (int, error) {
 	return proven, err
 }
 
-// inNamespace runs f on a thread of which enter changes the network namespace.
+// inNamespace runs f on a thread of its own, of which enter changes the network
+// namespace.
 func inNamespace(enter, f func() error) error {
-	done := make(chan error, 1)
-	go func() {
-		runtime.LockOSThread()
-		if unix.Gettid() == unix.Getpid() {
-			// The first thread's namespace is what /proc/self/net shows to all of
-			// the process. It is held here meanwhile, so the next one is another.
-			defer runtime.UnlockOSThread()
-			done <- inNamespace(enter, f)
-			return
+	var err error
+	ownthread.Do(func() {
+		if err = enter(); err == nil {
+			err = f()
 		}
-		back, err := visit(enter, f)
-		if back {
-			runtime.UnlockOSThread()
-		} // else the thread ends with this goroutine: nobody may use it again
-		done <- err
-	}()
-	return <-done
-}
-
-// visit returns whether the thread is where it was before.
-func visit(enter, f func() error) (back bool, err error) {
-	home, err := unix.Open("/proc/thread-self/ns/net", unix.O_RDONLY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return true, fmt.Errorf("open own network namespace: %w", err)
-	}
-	defer unix.Close(home)
-	if err := enter(); err != nil {
-		return true, err
-	}
-	err = f()
-	return unix.Setns(home, unix.CLONE_NEWNET) == nil, err
+	})
+	return err
 }
 
 // probeBuffer lets one sender fill the queue where that is allowed
