@@ -101,9 +101,10 @@ func (s *Sampler) readEvents(t *Target) {
 		}
 		if sat.nested {
 			own = minus(own, sat.sample.Events)
-			if err != nil && sat.sample.Known != 0 {
-				t.nestedGone, sat.sample.Known = true, 0
-			}
+			// Gone, perhaps before it was ever read, and perhaps since the
+			// container's own file was: until its end is told, no difference
+			// is this container's for sure.
+			t.nestedGone = t.nestedGone || err != nil
 		}
 	}
 	own = minus(own, t.retired.nested)
