@@ -196,6 +196,7 @@ func TestConnectorOlderProcess(t *testing.T) {
 	g := testkit.Cgroup(t, "connector-old")
 	unified, memory := ids(t, g)
 	cmd := testkit.Run(t, g, "sleep", "600")
+	asleep(t, cmd.Process.Pid)
 	tp, _ := connect(t, 0)
 	require.NoError(t, cmd.Process.Kill())
 	_ = cmd.Wait()
@@ -205,6 +206,18 @@ func TestConnectorOlderProcess(t *testing.T) {
 	require.Equal(t, memory, own[0].Process.Memory)
 	require.Equal(t, syscall.SIGKILL, own[0].Process.Exit.Status.Signal())
 	require.Equal(t, "sleep", own[0].comm)
+}
+
+// asleep waits until a process that is to become sleep is: its last program runs.
+func asleep(t *testing.T, pid int) {
+	t.Helper()
+	testkit.Eventually(t, patience, func() error {
+		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+		if err == nil && !strings.Contains(string(stat), "(sleep) S ") {
+			err = fmt.Errorf("it does not sleep yet: %s", stat)
+		}
+		return err
+	})
 }
 
 // A process that is moved has its new cgroup from its next program on.
