@@ -208,18 +208,6 @@ func TestConnectorOlderProcess(t *testing.T) {
 	require.Equal(t, "sleep", own[0].comm)
 }
 
-// asleep waits until a process that is to become sleep is: its last program runs.
-func asleep(t *testing.T, pid int) {
-	t.Helper()
-	testkit.Eventually(t, patience, func() error {
-		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-		if err == nil && !strings.Contains(string(stat), "(sleep) S ") {
-			err = fmt.Errorf("it does not sleep yet: %s", stat)
-		}
-		return err
-	})
-}
-
 // A process that is moved has its new cgroup from its next program on.
 func TestConnectorMoveAndExec(t *testing.T) {
 	testkit.NeedCgroup(t)

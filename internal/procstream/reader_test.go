@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -52,6 +53,18 @@ func named(t testing.TB, r *procstream.Reader, pid int, name string) procstream.
 		return err
 	})
 	return s
+}
+
+// asleep waits until a process that is to become sleep is: its last program runs.
+func asleep(t *testing.T, pid int) {
+	t.Helper()
+	testkit.Eventually(t, patience, func() error {
+		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+		if err == nil && !strings.Contains(string(stat), "(sleep) S ") {
+			err = fmt.Errorf("it does not sleep yet: %s", stat)
+		}
+		return err
+	})
 }
 
 func TestStatOfOwnProcess(t *testing.T) {
