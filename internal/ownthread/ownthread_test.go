@@ -33,7 +33,7 @@ func TestGoexit(*testing.T) {
 func TestFirstThreadIsSpared(t *testing.T) {
 	const tries = 100
 	for range tries {
-		onFirstThread(func() {
+		onFirstThread(t, func() {
 			ownthread.Do(func() { require.NotEqual(t, unix.Getpid(), unix.Gettid()) })
 		})
 	}
@@ -41,10 +41,15 @@ func TestFirstThreadIsSpared(t *testing.T) {
 
 // onFirstThread runs f where the process' first thread is, by occupying others until
 // it is found. It is not held: f may be moved, and others may take the thread.
-func onFirstThread(f func()) {
+func onFirstThread(t *testing.T, f func()) {
+	t.Helper()
 	done := make(chan struct{})
 	defer close(done)
-	for found := false; !found; {
+	// Without a bound a first thread that is lost would be looked for for ever.
+	for n, found := 0, false; !found; n++ {
+		if n == 1000 {
+			t.Fatal("the first thread has gone")
+		}
 		turn := make(chan bool)
 		go func() {
 			runtime.LockOSThread()

@@ -1,6 +1,8 @@
 package sampler
 
 import (
+	"os"
+
 	"github.com/tallymanhq/tallyman/internal/cgroup"
 	"github.com/tallymanhq/tallyman/internal/container"
 )
@@ -93,7 +95,7 @@ func (s *Sampler) retireSatellite(cgroupPath string) {
 // back: a kill in a nested container between the two reads would do that.
 func (s *Sampler) readEvents(t *Target) {
 	own := plus(t.Sample.Events, t.retired.inner)
-	for _, sat := range t.satellites {
+	for path, sat := range t.satellites {
 		var err error
 		s.scratch, err = sat.reader.Read(&sat.sample, s.scratch, true)
 		if err == nil && !sat.nested {
@@ -103,8 +105,9 @@ func (s *Sampler) readEvents(t *Target) {
 			own = minus(own, sat.sample.Events)
 			// Gone, perhaps before it was ever read, and perhaps since the
 			// container's own file was: until its end is told, no difference
-			// is this container's for sure.
-			t.nestedGone = t.nestedGone || err != nil
+			// is this container's for sure. One that is there and has no such
+			// file, for want of the memory controller, counts as part of this one.
+			t.nestedGone = t.nestedGone || err != nil && !s.isThere(path)
 		}
 	}
 	own = minus(own, t.retired.nested)
@@ -117,6 +120,11 @@ func (s *Sampler) readEvents(t *Target) {
 		return
 	}
 	t.Events = highest(t.Events, own)
+}
+
+func (s *Sampler) isThere(cgroupPath string) bool {
+	_, err := os.Stat(s.host.ProcsFile(cgroupPath))
+	return err == nil
 }
 
 // combine applies f to each pair of counters.

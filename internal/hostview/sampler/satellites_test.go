@@ -50,6 +50,24 @@ func TestNestedGoneBeforeItWasRead(t *testing.T) {
 	f(3)
 }
 
+// A nested container without the memory controller has no events, and is there: what
+// the kernel counts is the outer container's.
+func TestNestedWithoutMemoryController(t *testing.T) {
+	y := newStory()
+	root := t.TempDir()
+	y.s.host = unified(t, root)
+	y.s.budget = hostfs.NewBudget(100)
+	y.s.targets = map[string]*Target{y.t.Path: y.t}
+	nested := y.t.Path + "/docker/b"
+	write(t, filepath.Join(root, "sys/fs/cgroup", nested, "cgroup.procs"), "")
+	y.s.addNested(container.Cgroup{Identity: container.Identity{Class: container.ClassContainer}, Path: nested})
+	for kills := range uint64(3) {
+		y.t.Sample.Events.OOMKill = kills
+		y.s.readEvents(y.t)
+		require.Equal(t, kills, y.t.Events.OOMKill)
+	}
+}
+
 // unified makes a cgroup v2 tree without cgroups.
 func unified(t *testing.T, root string) *cgroup.Host {
 	t.Helper()

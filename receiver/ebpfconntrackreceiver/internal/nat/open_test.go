@@ -87,9 +87,9 @@ func TestClosed(t *testing.T) {
 // TestRefused: without capabilities every mode but off is refused, with a remedy.
 func TestRefused(t *testing.T) {
 	testkit.NeedRoot(t)
-	done := make(chan error, 1)
-	ownthread.Do(func() { done <- refusedHere(t) })
-	require.NoError(t, <-done)
+	var err error
+	ownthread.Do(func() { err = refusedHere(t) })
+	require.NoError(t, err)
 }
 
 // refusedHere gives up the thread's capabilities, and ends with it.

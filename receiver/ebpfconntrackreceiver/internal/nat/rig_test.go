@@ -151,21 +151,15 @@ func path(ns string) string { return "/run/netns/" + ns }
 // in runs f on a thread in the namespace.
 func (r *rig) in(ns string, f func() error) {
 	r.t.Helper()
-	done := make(chan error, 1)
+	there, err := OpenNamespace(path(ns))
+	require.NoError(r.t, err)
+	defer there.Close()
 	ownthread.Do(func() {
-		done <- func() error {
-			there, err := OpenNamespace(path(ns))
-			if err != nil {
-				return err
-			}
-			defer there.Close()
-			if err := there.enter(); err != nil {
-				return err
-			}
-			return f()
-		}()
+		if err = there.enter(); err == nil {
+			err = f()
+		}
 	})
-	require.NoError(r.t, <-done)
+	require.NoError(r.t, err)
 }
 
 // open opens a resolver for the rig's host.
