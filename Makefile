@@ -29,7 +29,7 @@ test: setup ## set up what the tests need, then run all of them
 
 .PHONY: test-unit
 test-unit: ## tests of the packages; what needs root or an engine is skipped without
-	go test -p 1 ./internal/... ./receiver/... ./processor/... ./extension/... ./cmd/tallymanctl/... ./test/arch/... ./test/vm/... ./test/bench/... ./test/demo/...
+	go test -p 1 ./internal/... ./receiver/... ./processor/... ./exporter/... ./extension/... ./cmd/tallymanctl/... ./test/arch/... ./test/vm/... ./test/bench/... ./test/demo/... ./test/browser/...
 
 .PHONY: test-vm
 test-vm: ## run the cgroup tests under Debian's 6.1 kernel with cgroup v2 alone (QEMU)
@@ -54,6 +54,14 @@ bench-statsd: ## measure contrib's statsd receiver and statsd_exporter next to o
 .PHONY: bench-conntrack
 bench-conntrack: ## measure what knowing every connection behind NAT costs, by BPF and by ctnetlink (root, 2 minutes)
 	@scripts/bench-conntrack.sh
+
+.PHONY: screenshots
+screenshots: build ## take the pictures of README in docs/images (root, Docker, chromium; a quiet host, 4 minutes)
+	mkdir -p .cache/screenshots docs/images
+	TALLYMAN_SCREENSHOTS=$(CURDIR)/.cache/screenshots TALLYMAN_REQUIRE=1 go test ./test/e2e -count=1 -timeout 15m -run 'TestRecorderPages$$'
+	for page in containers container timeline captures explore agent; do \
+	  cp ".cache/screenshots/$$page-light.png" "docs/images/$$page.png" || exit 1; \
+	done
 
 .PHONY: check
 check: setup ## formatting, vet, static checks, house rules, stale generated code

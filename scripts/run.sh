@@ -51,6 +51,7 @@ until ready; do
 done
 if kill -0 "$agent" 2>/dev/null; then
   echo "Tallyman is up. Metrics: http://localhost:9464/metrics  Health: http://localhost:13133  OTLP: localhost:4317 (gRPC), localhost:4318 (HTTP)  Events: $TALLYMAN_STATE/events.jsonl  Docker, read-only: $TALLYMAN_STATE/docker.sock  DogStatsD: $TALLYMAN_STATSD_DIR/dsd.socket"
+  echo "Look at your containers: http://localhost:9480"
 fi
 # A signal ends the first wait; the second one waits for the orderly shutdown.
 wait "$agent" || true

@@ -29,6 +29,8 @@ ctr                 containerd
 runc                runc
 podman              podman
 setpriv             util-linux
+chromium            chromium
+node                nodejs
 '
 
 main() {

@@ -11,6 +11,8 @@ import (
 	"go.opentelemetry.io/collector/processor"
 	"go.opentelemetry.io/collector/receiver"
 	otelconftelemetry "go.opentelemetry.io/collector/service/telemetry/otelconftelemetry"
+	forwardconnector "go.opentelemetry.io/collector/connector/forwardconnector"
+	flightrecorderexporter "github.com/tallymanhq/tallyman/exporter/flightrecorderexporter"
 	otlpexporter "go.opentelemetry.io/collector/exporter/otlpexporter"
 	otlphttpexporter "go.opentelemetry.io/collector/exporter/otlphttpexporter"
 	debugexporter "go.opentelemetry.io/collector/exporter/debugexporter"
@@ -19,6 +21,7 @@ import (
 	prometheusexporter "github.com/open-telemetry/opentelemetry-collector-contrib/exporter/prometheusexporter"
 	prometheusremotewriteexporter "github.com/open-telemetry/opentelemetry-collector-contrib/exporter/prometheusremotewriteexporter"
 	dockerfilterextension "github.com/tallymanhq/tallyman/extension/dockerfilterextension"
+	flightrecorderextension "github.com/tallymanhq/tallyman/extension/flightrecorderextension"
 	healthcheckextension "github.com/open-telemetry/opentelemetry-collector-contrib/extension/healthcheckextension"
 	zpagesextension "go.opentelemetry.io/collector/extension/zpagesextension"
 	filestorage "github.com/open-telemetry/opentelemetry-collector-contrib/extension/storage/filestorage"
@@ -37,6 +40,7 @@ import (
 	containerstatusreceiver "github.com/tallymanhq/tallyman/receiver/containerstatusreceiver"
 	udsstatsdreceiver "github.com/tallymanhq/tallyman/receiver/udsstatsdreceiver"
 	ebpfconntrackreceiver "github.com/tallymanhq/tallyman/receiver/ebpfconntrackreceiver"
+	flightrecorderreceiver "github.com/tallymanhq/tallyman/receiver/flightrecorderreceiver"
 	otlpreceiver "go.opentelemetry.io/collector/receiver/otlpreceiver"
 	hostmetricsreceiver "github.com/open-telemetry/opentelemetry-collector-contrib/receiver/hostmetricsreceiver"
 	filelogreceiver "github.com/open-telemetry/opentelemetry-collector-contrib/receiver/filelogreceiver"
@@ -66,6 +70,7 @@ func components() (otelcol.Factories, error) {
 
 	factories.Extensions, err = otelcol.MakeFactoryMap[extension.Factory](
 		dockerfilterextension.NewFactory(),
+		flightrecorderextension.NewFactory(),
 		healthcheckextension.NewFactory(),
 		zpagesextension.NewFactory(),
 		filestorage.NewFactory(),
@@ -76,6 +81,7 @@ func components() (otelcol.Factories, error) {
 	}
 	factories.ExtensionModules = makeModulesMap(factories.Extensions, map[component.Type]string{
 		dockerfilterextension.NewFactory().Type(): "github.com/tallymanhq/tallyman v0.0.0",
+		flightrecorderextension.NewFactory().Type(): "github.com/tallymanhq/tallyman v0.0.0",
 		healthcheckextension.NewFactory().Type(): "github.com/open-telemetry/opentelemetry-collector-contrib/extension/healthcheckextension v0.158.0",
 		zpagesextension.NewFactory().Type(): "go.opentelemetry.io/collector/extension/zpagesextension v0.158.0",
 		filestorage.NewFactory().Type(): "github.com/open-telemetry/opentelemetry-collector-contrib/extension/storage/filestorage v0.158.0",
@@ -88,6 +94,7 @@ func components() (otelcol.Factories, error) {
 		containerstatusreceiver.NewFactory(),
 		udsstatsdreceiver.NewFactory(),
 		ebpfconntrackreceiver.NewFactory(),
+		flightrecorderreceiver.NewFactory(),
 		otlpreceiver.NewFactory(),
 		hostmetricsreceiver.NewFactory(),
 		filelogreceiver.NewFactory(),
@@ -103,6 +110,7 @@ func components() (otelcol.Factories, error) {
 		containerstatusreceiver.NewFactory().Type(): "github.com/tallymanhq/tallyman v0.0.0",
 		udsstatsdreceiver.NewFactory().Type(): "github.com/tallymanhq/tallyman v0.0.0",
 		ebpfconntrackreceiver.NewFactory().Type(): "github.com/tallymanhq/tallyman v0.0.0",
+		flightrecorderreceiver.NewFactory().Type(): "github.com/tallymanhq/tallyman v0.0.0",
 		otlpreceiver.NewFactory().Type(): "go.opentelemetry.io/collector/receiver/otlpreceiver v0.158.0",
 		hostmetricsreceiver.NewFactory().Type(): "github.com/open-telemetry/opentelemetry-collector-contrib/receiver/hostmetricsreceiver v0.158.0",
 		filelogreceiver.NewFactory().Type(): "github.com/open-telemetry/opentelemetry-collector-contrib/receiver/filelogreceiver v0.158.0",
@@ -111,6 +119,7 @@ func components() (otelcol.Factories, error) {
 	})
 
 	factories.Exporters, err = otelcol.MakeFactoryMap[exporter.Factory](
+		flightrecorderexporter.NewFactory(),
 		otlpexporter.NewFactory(),
 		otlphttpexporter.NewFactory(),
 		debugexporter.NewFactory(),
@@ -123,6 +132,7 @@ func components() (otelcol.Factories, error) {
 		return otelcol.Factories{}, err
 	}
 	factories.ExporterModules = makeModulesMap(factories.Exporters, map[component.Type]string{
+		flightrecorderexporter.NewFactory().Type(): "github.com/tallymanhq/tallyman v0.0.0",
 		otlpexporter.NewFactory().Type(): "go.opentelemetry.io/collector/exporter/otlpexporter v0.158.0",
 		otlphttpexporter.NewFactory().Type(): "go.opentelemetry.io/collector/exporter/otlphttpexporter v0.158.0",
 		debugexporter.NewFactory().Type(): "go.opentelemetry.io/collector/exporter/debugexporter v0.158.0",
@@ -159,11 +169,13 @@ func components() (otelcol.Factories, error) {
 	})
 
 	factories.Connectors, err = otelcol.MakeFactoryMap[connector.Factory](
+		forwardconnector.NewFactory(),
 	)
 	if err != nil {
 		return otelcol.Factories{}, err
 	}
 	factories.ConnectorModules = makeModulesMap(factories.Connectors, map[component.Type]string{
+		forwardconnector.NewFactory().Type(): "go.opentelemetry.io/collector/connector/forwardconnector v0.158.0",
 	})
 
 	return factories, nil

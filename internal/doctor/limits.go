@@ -13,8 +13,9 @@ import (
 
 const (
 	// wantedBytes and wantedInodes are the least free space that is no cause
-	// for a warning. events.jsonl takes up to 40 MB (otelcol-config.yaml), the
-	// queue of deploy/otlp.yaml up to a million points, and others write too.
+	// for a warning. Below that the flight recorder gives up its past, block by
+	// block; events.jsonl takes up to 40 MB (otelcol-config.yaml), the queue of
+	// deploy/otlp.yaml up to a million points, and others write too.
 	wantedBytes  = 1 << 30
 	wantedInodes = 5 // percent
 	// wantedFiles are enough for 107 containers.
@@ -97,10 +98,10 @@ func judgeDisk(state string, d disk) Result {
 		r.Error = fmt.Sprintf("write to %s: %v", d.dir, d.refused)
 	case d.free < wantedBytes || share < wantedInodes:
 		r.Status = Warn
-		r.Meaning = "Events, and what waits on disk while the backend is away, may find no room. What finds none is lost."
+		r.Meaning = "The flight recorder gives up its past where less than 1 GiB is free. Events, and what waits on disk while the backend is away, may find no room. What finds none is lost."
 		r.Remedy = "Make room, or name a directory on another disk: TALLYMAN_STATE."
 	default:
-		r.Meaning = "There is room for events, and for what waits while the backend is away."
+		r.Meaning = "There is room for the flight recorder, for events, and for what waits while the backend is away."
 	}
 	return r
 }

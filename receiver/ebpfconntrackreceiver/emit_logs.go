@@ -85,6 +85,9 @@ func (d *diary) connection(of container.Identity, f *flight, name func(netip.Add
 	if f.found.Proxied {
 		to.PutBool("connection.proxied", true)
 	}
+	if f.unusual {
+		to.PutBool("connection.unusual", true)
+	}
 	if f.suppressed > 0 {
 		to.PutInt("connection.suppressed", int64(f.suppressed))
 	}

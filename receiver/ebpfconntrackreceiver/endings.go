@@ -22,19 +22,19 @@ func newEndings(cfg *Config) *endings {
 	if cfg.Events == eventsNone {
 		return nil
 	}
-	e := &endings{
+	return &endings{
 		all: cfg.Events == eventsAll, unusual: cfg.Unusual, limit: cfg.Limits.Events, wake: make(chan struct{}, 1),
 		throttle: newThrottle(cfg.Unusual.PerInterval),
 	}
-	if e.all {
-		e.throttle = newThrottle(0) // who wants all wants all
-	}
-	return e
 }
 
 // add puts a connection in the queue, if it is worth it. It never waits.
 func (e *endings) add(f *flight) {
-	if e == nil || !e.all && !f.isUnusual(&e.unusual) {
+	if e == nil {
+		return
+	}
+	unusual := f.isUnusual(&e.unusual)
+	if !e.all && !unusual {
 		return
 	}
 	e.mu.Lock()
@@ -43,13 +43,18 @@ func (e *endings) add(f *flight) {
 		e.dropped++
 		return
 	}
-	suppressed, ok := e.throttle.allow(f)
-	if !ok {
-		e.withheld++
-		return
+	var suppressed uint64
+	if unusual {
+		suppressed, unusual = e.throttle.allow(f)
+		// Who wants all gets the rest, too, not marked.
+		if !unusual && !e.all {
+			e.withheld++
+			return
+		}
 	}
 	e.waiting = append(e.waiting, *f)
-	e.waiting[len(e.waiting)-1].suppressed = suppressed
+	last := &e.waiting[len(e.waiting)-1]
+	last.unusual, last.suppressed = unusual, suppressed
 	select {
 	case e.wake <- struct{}{}:
 	default: // it is told already

@@ -169,3 +169,24 @@ func TestRecordTellsOfSuppressed(t *testing.T) {
 	_, got = logged(t, &f, nil)
 	require.EqualValues(t, 7, got["connection.suppressed"])
 }
+
+// Who wants all gets all; marked are those that the others get.
+func TestAllEndings(t *testing.T) {
+	e := endingsOf(func(cfg *Config) { cfg.Events = eventsAll })
+	usual, _ := hairpin()
+	e.addTimes(1, usual)
+	e.addTimes(15, refused("c1", 80))
+	all := e.take(nil)
+	require.Len(t, all, 16)
+	require.False(t, all[0].unusual)
+	for i, f := range all[1:] {
+		require.Equal(t, i < 10, f.unusual, i)
+	}
+	_, rate := e.lost()
+	require.Zero(t, rate, "nothing was lost")
+	e.nextInterval()
+	e.addTimes(1, refused("c1", 80))
+	next := e.take(nil)[0]
+	require.True(t, next.unusual)
+	require.EqualValues(t, 5, next.suppressed, "not marked before it")
+}

@@ -25,7 +25,9 @@ type flight struct {
 	found join.Found
 	// before is what was counted of it while it was open.
 	before counted
-	// suppressed is how many like it were left out before its log record.
+	// unusual: it is one of those that `events: unusual` makes log records of, within
+	// their bounds. suppressed is how many like it were left out before.
+	unusual    bool
 	suppressed uint64
 }
 

@@ -350,7 +350,7 @@ func emittedEvents() map[string]map[string]bool {
 	f := flight{
 		record: r, real: nat.Pair{Local: end("192.0.2.9:40000"), Remote: end("10.0.0.2:8080")}, owner: "c",
 		direction: edges.Outgoing, found: join.Found{Known: true, Owner: "s", Remote: end("10.0.0.2:8080"), Proxied: true},
-		suppressed: 1,
+		unusual: true, suppressed: 1,
 	}
 	back := flight{record: r, real: nat.Pair{Local: r.Local, Remote: r.Remote}, direction: edges.Incoming}
 	away := back

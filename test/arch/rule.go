@@ -67,5 +67,6 @@ func Rules() []Rule {
 		{"skip", checkSkip},
 		{"runtime-setter", checkRuntimeSetter},
 		{"component-rooms", checkComponentRooms},
+		{"links", checkLinks},
 	}
 }

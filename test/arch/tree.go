@@ -24,6 +24,8 @@ type Tree struct {
 	Files []*File
 	// BPF maps the path of each .bpf.c file to its number of lines.
 	BPF map[string]int
+	// Markdown are the paths of all .md files, ordered.
+	Markdown []string
 
 	root string
 	fset *token.FileSet
@@ -111,6 +113,11 @@ func skipDir(root, name string) error {
 }
 
 func (t *Tree) add(name string) error {
+	if strings.HasSuffix(name, ".md") {
+		rel, err := filepath.Rel(t.root, name)
+		t.Markdown = append(t.Markdown, filepath.ToSlash(rel))
+		return err
+	}
 	isGo := strings.HasSuffix(name, ".go") && !strings.HasPrefix(filepath.Base(name), ".") && !strings.HasPrefix(filepath.Base(name), "_")
 	if !isGo && !strings.HasSuffix(name, ".bpf.c") {
 		return nil

@@ -34,7 +34,7 @@ func startAgent(o options, dockerHost string) (*agent, error) {
 	}
 	defer log.Close()
 	a.cmd = exec.Command(o.binary, "--config", o.config)
-	a.cmd.Env = append(os.Environ(), "TALLYMAN_STATE="+o.state, "DOCKER_HOST="+dockerHost)
+	a.cmd.Env = append(os.Environ(), "TALLYMAN_STATE="+o.state, "TALLYMAN_DOCKER_HOST="+dockerHost)
 	if os.Getenv("GOMEMLIMIT") == "" {
 		a.cmd.Env = append(a.cmd.Env, "GOMEMLIMIT=320MiB") // as make run does
 	}

@@ -118,6 +118,7 @@ func show(ctx context.Context, o options, containers []*testkit.Container, agent
 	fmt.Printf("Log:     %s\n", agent.log)
 	fmt.Printf("Health:  http://localhost:13133\n")
 	fmt.Printf("Metrics: %s\n", o.endpoint)
+	fmt.Println("Look:    http://localhost:9480")
 	return wait(ctx, o.duration, agent)
 }
 

@@ -54,6 +54,8 @@ type agent struct {
 	ended   chan struct{}
 
 	metrics, health    string // URLs
+	own                string // URL of the agent's own metrics
+	recorder           string // URL of the flight recorder, without a path
 	otlpGRPC, otlpHTTP string // host:port
 
 	mu      sync.Mutex // guards the last page
@@ -140,10 +142,12 @@ func startProcess(a *agent) error {
 
 // flags gives the agent free ports, and the settings of the test.
 func (a *agent) flags(s settings) []string {
-	ports := freePorts(a.t, 4)
+	ports := freePorts(a.t, 6)
 	a.metrics = "http://" + ports[0] + "/metrics"
 	a.health = "http://" + ports[1] + "/"
 	a.otlpGRPC, a.otlpHTTP = ports[2], ports[3]
+	a.recorder, a.own = "http://"+ports[4], "http://"+ports[5]+"/metrics"
+	host, port, _ := strings.Cut(ports[5], ":")
 	configs := s.configs
 	if len(configs) == 0 {
 		configs = []string{"otelcol-config.yaml"}
@@ -157,7 +161,10 @@ func (a *agent) flags(s settings) []string {
 		"extensions::health_check::endpoint: " + ports[1],
 		"receivers::otlp::protocols::grpc::endpoint: " + ports[2],
 		"receivers::otlp::protocols::http::endpoint: " + ports[3],
-		"service::telemetry::metrics::level: none",
+		"extensions::flight_recorder::endpoint: " + ports[4],
+		"service::telemetry::metrics::readers: [{pull: {exporter: {prometheus: {host: " + host + ", port: " + port + "}}}}]",
+		"receivers::prometheus/agent::config::scrape_configs: " +
+			"[{job_name: tallyman, scrape_interval: 10s, static_configs: [{targets: [" + fmt.Sprintf("%q", ports[5]) + "]}]}]",
 	}
 	for _, setting := range append(own, s.set...) {
 		flags = append(flags, "--config", "yaml:"+setting)

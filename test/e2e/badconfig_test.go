@@ -4,6 +4,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -28,54 +29,7 @@ func TestBadConfig(t *testing.T) {
 	defer busy.Close()
 	file := filepath.Join(t.TempDir(), "file")
 	require.NoError(t, os.WriteFile(file, nil, 0o600))
-	// Below a regular file nobody can make a directory, not even root.
-	unwritable := filepath.Join(file, "state")
-	overlay := []string{"otelcol-config.yaml", "deploy/otlp.yaml"}
-
-	for _, m := range append(receiverMistakes(t, file), []mistake{
-		{
-			name: "unknown component", set: []string{"receivers::cgruop::reader: files"},
-			names: []string{"cgruop"},
-		},
-		{
-			name: "busy port", set: []string{"exporters::prometheus::endpoint: " + busy.Addr().String()},
-			names: []string{"prometheus", busy.Addr().String(), "address already in use"},
-		},
-		{
-			name: "unwritable state", settings: settings{state: unwritable},
-			names: []string{"file_storage/logs", unwritable, "not a directory"},
-		},
-		{
-			// The place for the offsets of logs is fine here, so that the socket says it.
-			name: "unwritable state of the socket", settings: settings{state: unwritable},
-			set:   []string{"extensions::file_storage/logs::directory: " + t.TempDir()},
-			names: []string{"docker_filter", "endpoint", file, "not a directory"},
-		},
-		{
-			// The place for the socket is fine here, too, so that the events say it.
-			name: "unwritable state of events", settings: settings{state: unwritable},
-			set: []string{
-				"extensions::file_storage/logs::directory: " + t.TempDir(),
-				"extensions::docker_filter::endpoint: unix://" + filepath.Join(t.TempDir(), "docker.sock"),
-			},
-			names: []string{"file/events", file, "not a directory"},
-		},
-		{
-			// All other places are fine here, so that the queue is the one to say it.
-			name:     "unwritable state of the queue",
-			settings: settings{state: unwritable, configs: overlay, env: []string{"OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:1"}},
-			set: []string{
-				"extensions::file_storage/logs::directory: " + t.TempDir(),
-				"exporters::file/events::path: " + filepath.Join(t.TempDir(), "events.jsonl"),
-				"extensions::docker_filter::endpoint: unix://" + filepath.Join(t.TempDir(), "docker.sock"),
-			},
-			names: []string{"file_storage", unwritable},
-		},
-		{
-			name: "no backend", settings: settings{configs: overlay, env: []string{"OTEL_EXPORTER_OTLP_ENDPOINT="}},
-			names: []string{"otlp_grpc", "endpoint"},
-		},
-	}...) {
+	for _, m := range slices.Concat(receiverMistakes(t, file), startMistakes(t, file, busy.Addr().String())) {
 		t.Run(m.name, func(t *testing.T) {
 			s := m.settings
 			s.set = m.set
@@ -122,3 +76,73 @@ func receiverMistakes(t *testing.T, file string) []mistake {
 
 // lastWords are what of a log a user sees at its end.
 func lastWords(log string) string { return log[max(0, len(log)-2000):] }
+
+// startMistakes are found when components start. File is a regular one, busy an
+// address that somebody listens on.
+func startMistakes(t *testing.T, file, busy string) []mistake {
+	t.Helper()
+	// Below a regular file nobody can make a directory, not even root.
+	unwritable := filepath.Join(file, "state")
+	overlay := []string{"otelcol-config.yaml", "deploy/otlp.yaml"}
+	return []mistake{
+		{
+			name: "unknown component", set: []string{"receivers::cgruop::reader: files"},
+			names: []string{"cgruop"},
+		},
+		{
+			name: "busy port", set: []string{"exporters::prometheus::endpoint: " + busy},
+			names: []string{"prometheus", busy, "address already in use"},
+		},
+		{
+			name: "unwritable state", settings: settings{state: unwritable},
+			names: []string{"file_storage/logs", unwritable, "not a directory"},
+		},
+		{
+			// The place for the offsets of logs is fine here, so that the socket says it.
+			name: "unwritable state of the socket", settings: settings{state: unwritable},
+			set: []string{
+				"extensions::file_storage/logs::directory: " + t.TempDir(),
+				"extensions::flight_recorder::directory: " + t.TempDir(),
+			},
+			names: []string{"docker_filter", "endpoint", file, "not a directory"},
+		},
+		{
+			// The place for the socket is fine here, too, so that the events say it.
+			name: "unwritable state of events", settings: settings{state: unwritable},
+			set: []string{
+				"extensions::file_storage/logs::directory: " + t.TempDir(),
+				"extensions::docker_filter::endpoint: unix://" + filepath.Join(t.TempDir(), "docker.sock"),
+				"extensions::flight_recorder::directory: " + t.TempDir(),
+			},
+			names: []string{"file/events", file, "not a directory"},
+		},
+		{
+			name: "unwritable state of the recorder", settings: settings{state: unwritable},
+			set: []string{
+				"extensions::file_storage/logs::directory: " + t.TempDir(),
+				"extensions::docker_filter::endpoint: unix://" + filepath.Join(t.TempDir(), "docker.sock"),
+			},
+			names: []string{"flight_recorder", "directory", file, "not a directory"},
+		},
+		{
+			name: "busy port of the recorder", set: []string{"extensions::flight_recorder::endpoint: " + busy},
+			names: []string{"flight_recorder", "endpoint", busy},
+		},
+		{
+			// All other places are fine here, so that the queue is the one to say it.
+			name:     "unwritable state of the queue",
+			settings: settings{state: unwritable, configs: overlay, env: []string{"OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:1"}},
+			set: []string{
+				"extensions::file_storage/logs::directory: " + t.TempDir(),
+				"exporters::file/events::path: " + filepath.Join(t.TempDir(), "events.jsonl"),
+				"extensions::docker_filter::endpoint: unix://" + filepath.Join(t.TempDir(), "docker.sock"),
+				"extensions::flight_recorder::directory: " + t.TempDir(),
+			},
+			names: []string{"file_storage", unwritable},
+		},
+		{
+			name: "no backend", settings: settings{configs: overlay, env: []string{"OTEL_EXPORTER_OTLP_ENDPOINT="}},
+			names: []string{"otlp_grpc", "endpoint"},
+		},
+	}
+}

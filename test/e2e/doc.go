@@ -14,7 +14,8 @@
 // Concurrency: every test has its own agents, on free ports, with their state
 // in a temporary directory, so most tests run in parallel.
 //
-// Cost: ten minutes on 2 cores, nearly all of it waiting.
+// Cost: fifteen minutes on 2 cores, nearly all of it waiting. TestRecorder* looks at
+// the pages of the flight recorder with Debian's chromium.
 //
 // Kernel and privileges: root and Docker (a private engine is started where
 // none answers), any cgroup layout; see internal/testkit for skips.

@@ -242,7 +242,7 @@ func TestHostNetworkFromAnotherNamespace(t *testing.T) {
 			"receivers::netns::exclude_interfaces: []",
 			"exporters::file/metrics::path: " + file,
 			"service::pipelines::metrics::receivers: [netns]",
-			"service::pipelines::metrics::exporters: [file/metrics]",
+			"service::pipelines::metrics::exporters: [file/metrics, forward/metrics]",
 		},
 	})
 	var shown float64

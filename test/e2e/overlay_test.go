@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"testing"
 	"time"
 
@@ -26,16 +25,12 @@ func TestOTLPOverlay(t *testing.T) {
 	t.Parallel()
 	engine := testkit.Docker(t)
 	sink := testkit.NewSink(t)
-	telemetry := freePorts(t, 1)[0]
-	host, port, _ := strings.Cut(telemetry, ":")
 	s := settings{
 		configs: []string{"otelcol-config.yaml", "deploy/otlp.yaml"},
 		env:     []string{"OTEL_EXPORTER_OTLP_ENDPOINT=http://" + sink.Address()},
 		state:   t.TempDir(),
 		set: []string{
 			"exporters::otlp_grpc::tls::insecure: true", // http:// alone does not switch TLS off
-			"service::telemetry::metrics::level: basic",
-			"service::telemetry::metrics::readers: [{pull: {exporter: {prometheus: {host: " + host + ", port: " + port + "}}}}]",
 		},
 	}
 	early := engine.RunContainer(t, testkit.ContainerSpec{Name: "early"})
@@ -58,7 +53,7 @@ func TestOTLPOverlay(t *testing.T) {
 		if age := now["container_uptime_seconds"].value; err == nil && age < 12 {
 			err = fmt.Errorf("container %.12s is %v s old: %w", late.ID, age, errFew)
 		}
-		return errors.Join(err, a.hasEvent(late.ID, "container.start"), queued("http://"+telemetry+"/metrics", "logs"), queued("http://"+telemetry+"/metrics", "metrics"))
+		return errors.Join(err, a.hasEvent(late.ID, "container.start"), queued(a.own, "logs"), queued(a.own, "metrics"))
 	})
 	killed := time.Now()
 	a.kill()

@@ -30,15 +30,14 @@ func TestStatsdFlood(t *testing.T) {
 	engine := testkit.Docker(t)
 	program := buildStatsdClient(t)
 	sink := testkit.NewSink(t)
-	telemetry, url := ownTelemetry(t)
-	s := statsdSettings(sink, engine.Host(), append(telemetry, "receivers::uds_statsd::limits::origin_rate: "+strconv.Itoa(floodLimit))...)
+	s := statsdSettings(sink, engine.Host(), "receivers::uds_statsd::limits::origin_rate: "+strconv.Itoa(floodLimit))
 	// The kernel refuses the innocent when 278 of its own datagrams wait (the
 	// default net.core.wmem_default): after 139 ms in which the agent gets no CPU.
 	// That is no matter of the flood, and a busy machine of tests does it.
 	s.wrap = []string{"nice", "-n", "-15"}
 	a := startAgent(t, s)
 	own := func() (page, error) {
-		body, err := get(url)
+		body, err := get(a.own)
 		if err != nil {
 			return nil, err
 		}

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -355,18 +354,6 @@ func inside(t *testing.T, engine *testkit.Engine, container string, argv ...stri
 	args := append([]string{"-H", engine.Host(), "exec", container}, argv...)
 	out, err := exec.CommandContext(t.Context(), "docker", args...).CombinedOutput()
 	require.NoError(t, err, "%s", out)
-}
-
-// ownTelemetry is the setting that shows the agent's own metrics, and where.
-func ownTelemetry(t *testing.T) (set []string, url string) {
-	t.Helper()
-	address := freePorts(t, 1)[0]
-	host, port, err := net.SplitHostPort(address)
-	require.NoError(t, err)
-	return []string{
-		"service::telemetry::metrics::level: basic",
-		"service::telemetry::metrics::readers: [{pull: {exporter: {prometheus: {host: " + host + ", port: " + port + "}}}}]",
-	}, "http://" + address + "/metrics"
 }
 
 // ownConfig writes a configuration and returns its path as settings take it,

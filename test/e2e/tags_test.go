@@ -258,11 +258,10 @@ func TestBadMetadata(t *testing.T) {
 	engine, err := testkit.StartEngine(t.Context(), t.TempDir(), t.Logf)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, engine.Stop()) })
-	set, url := ownTelemetry(t)
-	a := startTagAgent(t, engine.Host(), append(set,
+	a := startTagAgent(t, engine.Host(),
 		"processors::container_tag::docker::endpoint: "+engine.Host(),
 		"receivers::container_status::endpoint: "+engine.Host(),
-		`processors::container_tag::labels: {allow: ["*"]}`)...)
+		`processors::container_tag::labels: {allow: ["*"]}`)
 	before := engine.RunContainer(t, testkit.ContainerSpec{Name: "before"})
 	odd := map[string]*testkit.Container{}
 	for reason, labels := range oddLabels() {
@@ -285,7 +284,7 @@ func TestBadMetadata(t *testing.T) {
 	require.Equal(t, "value", got("attribute_count")["container.label.many.0000"])
 	require.NotContains(t, fmt.Sprint(got("secret")), "hunter2")
 	require.Less(t, len(got("attribute_count")), 64+1+len(hostTags(t))+1, "max_attributes, container.id and the host's")
-	testkit.Eventually(t, soon, func() error { return counted(url, slices.Collect(maps.Keys(odd))) })
+	testkit.Eventually(t, soon, func() error { return counted(a.own, slices.Collect(maps.Keys(odd))) })
 	log, code := a.stop()
 	require.Zero(t, code)
 	require.Empty(t, complaints(log))

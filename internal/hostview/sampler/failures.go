@@ -26,8 +26,8 @@ const (
 	lastingFor = 10 * time.Second
 	// replacedWithin is how long the place of a process may stay empty. Servers
 	// that fork their workers replace them at once, supervisors wait 1 s or less
-	// before their first retry.
-	replacedWithin = 5 * time.Second
+	// before their first retry. Whoever looks is to know within 5 s.
+	replacedWithin = 3 * time.Second
 	// retryWithin: what is started later than this after a death is not a
 	// retry of the same thing.
 	retryWithin = time.Minute

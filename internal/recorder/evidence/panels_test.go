@@ -1,0 +1,94 @@
+package evidence
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.opentelemetry.io/collector/pdata/pmetric"
+)
+
+// recordRarely writes everything of so many seconds, once every so many of them, and
+// moves the clock.
+func (s *scene) recordRarely(seconds, every int, a actor) {
+	s.t.Helper()
+	for range seconds / every {
+		s.pass(time.Duration(every) * time.Second)
+		second := int(s.now.Sub(began) / time.Second)
+		md := pmetric.NewMetrics()
+		p := pen{scope: md.ResourceMetrics().AppendEmpty().ScopeMetrics().AppendEmpty(), at: s.now}
+		p.host(second)
+		resource := md.ResourceMetrics().AppendEmpty()
+		a.resource(resource.Resource().Attributes())
+		p.scope = resource.ScopeMetrics().AppendEmpty()
+		p.scope.Scope().SetName(ownScope)
+		p.container(&a, second, s.random)
+		require.Empty(s.t, s.metrics.Write(s.t.Context(), md).Dropped)
+	}
+}
+
+// With collection_interval 10s, and for connections always, there is a sample in every
+// fifth step of the plot.
+func TestPlotsOfRareSamples(t *testing.T) {
+	s := newScene(t)
+	a := idler(1)
+	a.limit = 70 << 20
+	s.recordRarely(12*60, 10, a)
+	plots, err := Story(s.metrics, s.events).Plots(t.Context(), a.id, s.last(12*60))
+	require.NoError(t, err)
+	require.Len(t, plots, len(containerPanels()))
+	for _, p := range plots {
+		require.Greater(t, len(p.Lines), 1, p.Title)
+		for _, l := range p.Lines {
+			// One point every two seconds, after the first two samples.
+			require.GreaterOrEqual(t, len(l.Points), 340, "%s %s", p.Title, l.Name)
+		}
+	}
+	closed := plots[len(plots)-1].Lines[1]
+	require.Equal(t, "closed per second", closed.Name)
+	require.InDelta(t, 1, closed.Points[len(closed.Points)-1].Value, 0.05)
+}
+
+// The far window sees samples of what has ended, and must not draw it on.
+func TestRatesEndWithTheirContainer(t *testing.T) {
+	s := newScene(t)
+	a, other := idler(1), idler(2)
+	s.record(120, a, other)
+	end := s.now
+	s.metrics.End(t.Context(), a.id, end)
+	s.record(60, other)
+	plots, err := Story(s.metrics, s.events).Plots(t.Context(), a.id, s.last(180))
+	require.NoError(t, err)
+	looked := 0
+	for _, p := range plots {
+		if p.Title == hostPressure().title {
+			continue
+		}
+		for _, l := range p.Lines {
+			last := time.UnixMilli(l.Points[len(l.Points)-1].At)
+			require.LessOrEqual(t, last.Sub(end), near, "%s %s", p.Title, l.Name)
+			looked++
+		}
+	}
+	require.Greater(t, looked, 10)
+}
+
+// Both windows of every rate are filled in, and reach far enough.
+func TestRatesReachFar(t *testing.T) {
+	q := question{w: newScene(t).last(300), step: time.Second, container: id(1)}
+	seen := 0
+	for _, p := range append(containerPanels(), hostPanels()...) {
+		for _, l := range p.lines {
+			expr := q.fill(l.expr)
+			if !strings.Contains(expr, "rate(") {
+				continue
+			}
+			seen++
+			require.NotContains(t, expr, "$", p.title)
+			require.Equal(t, 1, strings.Count(expr, "[45s]"), expr)
+			require.Equal(t, 2, strings.Count(expr, "[8s]"), expr)
+		}
+	}
+	require.Greater(t, seen, 10)
+}
