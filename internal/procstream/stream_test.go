@@ -211,7 +211,6 @@ const (
 // outlive ends the first thread of this process, and after it has gone the
 // process by another one.
 func outlive() {
-	runtime.LockOSThread() // TestMain runs on the first thread
 	go func() {
 		reader := procstream.NewReader(hostfs.NewRoots("/"))
 		for {
@@ -221,7 +220,9 @@ func outlive() {
 			}
 		}
 	}()
-	_, _, _ = syscall.Syscall(syscall.SYS_EXIT, 0, 0, 0) // not the raw one, which keeps the processor from the others
+	onThread(true, func() {
+		_, _, _ = syscall.Syscall(syscall.SYS_EXIT, 0, 0, 0) // not the raw one, which keeps the processor from the others
+	})
 }
 
 const crowdEnv = "TALLYMAN_TEST_CROWD"

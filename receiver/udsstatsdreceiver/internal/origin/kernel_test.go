@@ -145,7 +145,14 @@ func TestReusedNumber(t *testing.T) {
 			if tier != TierProc { // the package comment says what that one cannot do
 				t.Run("both queued", func(t *testing.T) { bothQueued(t, tier) })
 			}
-			t.Run("one after the other", func(t *testing.T) { oneAfterTheOther(t, tier) })
+			t.Run("one after the other", func(t *testing.T) {
+				// On a busy host a third process may have had the number in between, and then
+				// nobody can be named.
+				const tries = 5
+				for n := 1; !oneAfterTheOther(t, tier); n++ {
+					require.Less(t, n, tries, "the number is always taken for reused")
+				}
+			})
 			t.Run("first is remembered", func(t *testing.T) { firstIsRemembered(t, tier) })
 		})
 	}
@@ -173,8 +180,10 @@ func bothQueued(t *testing.T, tier Tier) {
 }
 
 // The receiver looks after each, but only when it has gone. It knows of an empty
-// queue in between, and time has gone on further than events may be late here.
-func oneAfterTheOther(t *testing.T, tier Tier) {
+// queue in between, and time has gone on further than events may be late here. It
+// returns whether both could be told.
+func oneAfterTheOther(t *testing.T, tier Tier) bool {
+	t.Helper()
 	g := newRig(t, tier, ClientOff)
 	a, b := newContainer(t), newContainer(t)
 	pid, waited := start(t, life{in: a, socket: g.path, number: 1})
@@ -194,10 +203,16 @@ func oneAfterTheOther(t *testing.T, tier Tier) {
 	if tier == TierProc {
 		require.Equal(t, ReasonGone, first.Reason)
 		require.Equal(t, ReasonGone, second.Reason)
-		return
+		return true
+	}
+	if first.Reason == ReasonReused || second.Reason == ReasonReused {
+		require.Contains(t, []string{"", a.id}, first.ContainerID)
+		require.Contains(t, []string{"", b.id}, second.ContainerID)
+		return false
 	}
 	require.Equal(t, a.id, first.ContainerID, first.Reason)
 	require.Equal(t, b.id, second.ContainerID, second.Reason)
+	return true
 }
 
 // The first process is known and lives, and sends once more before it ends: its
