@@ -7,7 +7,6 @@ import (
 	stdlog "log"
 	"net"
 	"net/http"
-	"os"
 	"sync"
 	"time"
 
@@ -20,6 +19,7 @@ import (
 	"github.com/tallymanhq/tallyman/extension/dockerfilterextension/internal/metadata"
 	"github.com/tallymanhq/tallyman/extension/dockerfilterextension/internal/policy"
 	"github.com/tallymanhq/tallyman/extension/dockerfilterextension/internal/request"
+	"github.com/tallymanhq/tallyman/internal/unixsocket"
 )
 
 const (
@@ -40,7 +40,7 @@ type filter struct {
 	log *zap.Logger
 
 	path       string
-	inode      uint64 // of the socket
+	socket     *unixsocket.Listener
 	engine     *engine.Engine
 	policy     *policy.Policy
 	identifier *policy.Identifier
@@ -94,15 +94,13 @@ func (f *filter) start(ctx context.Context, host component.Host) error {
 		f.release = f.engine.Catalog().Hold()
 	}
 	f.identifier = policy.NewIdentifier()
-	listener, err := listen(ctx, f.path, f.cfg.Socket)
-	if err != nil {
+	if f.socket, err = unixsocket.Listen(ctx, f.path, f.cfg.Socket.apply); err != nil {
 		return f.abandon(fmt.Errorf("endpoint: %w", err))
 	}
-	f.inode = socketInode(f.path)
 	if f.listening != nil {
 		f.listening()
 	}
-	f.serve(listener, host)
+	f.serve(host)
 	f.logStart()
 	return nil
 }
@@ -114,7 +112,7 @@ func (f *filter) abandon(err error) error {
 	return err
 }
 
-func (f *filter) serve(listener *net.UnixListener, host component.Host) {
+func (f *filter) serve(host component.Host) {
 	f.server = &http.Server{
 		Handler:           http.HandlerFunc(f.handle),
 		ReadHeaderTimeout: headWithin,
@@ -124,7 +122,7 @@ func (f *filter) serve(listener *net.UnixListener, host component.Host) {
 		ErrorLog:          stdLog(f.log),
 	}
 	f.serving.Go(func() {
-		err := f.server.Serve(gated{listener, f.connections})
+		err := f.server.Serve(gated{f.socket.UnixListener, f.connections})
 		if !errors.Is(err, http.ErrServerClosed) {
 			f.log.Error("docker_filter no longer listens", zap.Error(err))
 			componentstatus.ReportStatus(host, componentstatus.NewPermanentErrorEvent(err))
@@ -151,10 +149,7 @@ func (f *filter) Shutdown(ctx context.Context) error {
 	if f.server == nil {
 		return nil
 	}
-	var err error
-	if f.inode != 0 && socketInode(f.path) == f.inode {
-		err = os.Remove(f.path) // first: it is still surely ours
-	}
+	err := f.socket.Remove() // first: it is still surely ours
 	ctx, cancel := context.WithTimeout(ctx, closeWithin)
 	defer cancel()
 	f.release()

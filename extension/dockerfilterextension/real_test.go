@@ -21,6 +21,7 @@ import (
 	"github.com/tallymanhq/tallyman/extension/dockerfilterextension/internal/policy"
 	"github.com/tallymanhq/tallyman/extension/dockerfilterextension/internal/vectors"
 	"github.com/tallymanhq/tallyman/internal/testkit"
+	"github.com/tallymanhq/tallyman/internal/unixsocket"
 )
 
 // planted is what must never be seen, wherever it was put.
@@ -244,8 +245,11 @@ func TestSocketInTheWay(t *testing.T) {
 	e := newFakeEngine(t)
 	r := start(t, e.upstream, nil)
 	path := r.socket
-	_, err := listen(t.Context(), path, SocketConfig{Mode: "0600"})
-	require.ErrorIs(t, err, errInUse)
+	listen := func(path string, access SocketConfig) (net.Listener, error) {
+		return unixsocket.Listen(t.Context(), path, access.apply)
+	}
+	_, err := listen(path, SocketConfig{Mode: "0600"})
+	require.ErrorIs(t, err, unixsocket.ErrInUse)
 	status, _ := r.get("/version")
 	require.Equal(t, 200, status)
 
@@ -254,12 +258,12 @@ func TestSocketInTheWay(t *testing.T) {
 	require.NoError(t, err)
 	listener.SetUnlinkOnClose(false)
 	require.NoError(t, listener.Close())
-	again, err := listen(t.Context(), dead, SocketConfig{Mode: "0600"})
+	again, err := listen(dead, SocketConfig{Mode: "0600"})
 	require.NoError(t, err)
 	require.NoError(t, again.Close())
 
-	_, err = listen(t.Context(), "/proc/self/exe", SocketConfig{Mode: "0600"})
+	_, err = listen("/proc/self/exe", SocketConfig{Mode: "0600"})
 	require.ErrorContains(t, err, "no socket")
-	_, err = listen(t.Context(), fmt.Sprintf("%s-2", path), SocketConfig{Mode: "0600", Owner: "nobody-of-that-name"})
+	_, err = listen(fmt.Sprintf("%s-2", path), SocketConfig{Mode: "0600", Owner: "nobody-of-that-name"})
 	require.ErrorContains(t, err, "socket.owner")
 }

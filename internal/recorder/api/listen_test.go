@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/tallymanhq/tallyman/internal/unixsocket"
 )
 
 func overSocket(t *testing.T, path string) *http.Client {
@@ -79,7 +81,7 @@ func TestTakenSocket(t *testing.T) {
 	other, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
 	require.NoError(t, err)
 	other.SetUnlinkOnClose(false)
-	require.ErrorIs(t, start(), ErrInUse)
+	require.ErrorIs(t, start(), unixsocket.ErrInUse)
 	require.NoError(t, other.Close())
 	require.NoError(t, start(), "a socket that nobody listens at")
 
@@ -147,30 +149,6 @@ func TestSocketInOpenFolder(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, server.Start(t.Context()), "such as /tmp")
 	require.NoError(t, server.Shutdown(t.Context()))
-}
-
-// TestPutAside has somebody who is faster between the look at a stale socket and its
-// removal: what is there now is not taken away.
-func TestPutAside(t *testing.T) {
-	dir := t.TempDir()
-	path, private := filepath.Join(dir, "s"), filepath.Join(dir, "private")
-	require.NoError(t, os.Mkdir(private, 0o700))
-	require.NoError(t, os.WriteFile(path, nil, 0o600))
-	stale, err := os.Lstat(path)
-	require.NoError(t, err)
-	require.NoError(t, os.Rename(path, path+".kept")) // or its number would be given again
-	next, err := net.Listen("unix", path)
-	require.NoError(t, err)
-	require.ErrorIs(t, putAside(path, private, stale), ErrInUse)
-	conn, err := net.Dial("unix", path)
-	require.NoError(t, err, "the new one is gone")
-	require.NoError(t, conn.Close())
-	require.NoError(t, next.Close())
-
-	require.NoError(t, os.Rename(path+".kept", path))
-	require.NoError(t, putAside(path, private, stale))
-	_, err = os.Lstat(path)
-	require.ErrorIs(t, err, os.ErrNotExist)
 }
 
 // TestLongSocketPath is refused by the kernel with a word that says nothing.

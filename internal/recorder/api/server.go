@@ -130,7 +130,7 @@ func (s *Server) serve(l *listener) {
 	bounded := newBoundedListener(l, s.o.Limits.Connections, &s.denied.connections)
 	var err error
 	switch {
-	case l.path != "":
+	case l.socket != nil:
 		err = s.local.Serve(bounded)
 	case s.o.TLS != nil: // not the server's own, which net/http fills in
 		err = s.tcp.ServeTLS(bounded, "", "")
@@ -160,8 +160,8 @@ func (s *Server) Addresses() []string {
 	}
 	var all []string
 	for _, l := range s.listeners {
-		if l.path != "" {
-			all = append(all, "unix://"+l.path)
+		if l.socket != nil {
+			all = append(all, "unix://"+l.socket.Path())
 			continue
 		}
 		all = append(all, scheme+l.Addr().String())
