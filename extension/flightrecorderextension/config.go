@@ -106,6 +106,8 @@ const (
 	defaultKeep               = 20
 	// leastSize leaves the metrics their shortest history; see the store.
 	leastSize = 64
+	// mostSize is a pebibyte: shares of it in bytes are far from the largest number.
+	mostSize = 1 << 30
 	// leastRetention is a block of the store.
 	leastRetention = 15 * time.Minute
 )
@@ -174,8 +176,8 @@ func (c *Config) validateStore() error {
 	if !filepath.IsAbs(c.Directory) {
 		errs = append(errs, fmt.Errorf("directory: %q is not absolute", c.Directory))
 	}
-	if c.MaxSizeMiB != 0 && c.MaxSizeMiB < leastSize {
-		errs = append(errs, fmt.Errorf("max_size_mib: %d is less than %d", c.MaxSizeMiB, leastSize))
+	if c.MaxSizeMiB != 0 && (c.MaxSizeMiB < leastSize || c.MaxSizeMiB > mostSize) {
+		errs = append(errs, fmt.Errorf("max_size_mib: %d is not between %d and %d, nor 0", c.MaxSizeMiB, leastSize, mostSize))
 	}
 	if c.Retention < leastRetention {
 		errs = append(errs, fmt.Errorf("retention: %v is less than %v", c.Retention, leastRetention))
