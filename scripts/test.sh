@@ -29,7 +29,7 @@ METRICSTORE_BENCH_HOURS=0.4 go test -p 1 -run '^$' -bench . -benchtime 1x ./inte
 }
 
 echo "== end to end"
-go test -count=1 -timeout 20m ./test/e2e/...
+go test -count=1 -timeout 30m ./test/e2e/...
 
 if [ "${TALLYMAN_REQUIRE:-}" = 1 ]; then
   echo "== virtual machine"

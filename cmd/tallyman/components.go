@@ -41,6 +41,7 @@ import (
 	udsstatsdreceiver "github.com/tallymanhq/tallyman/receiver/udsstatsdreceiver"
 	ebpfconntrackreceiver "github.com/tallymanhq/tallyman/receiver/ebpfconntrackreceiver"
 	flightrecorderreceiver "github.com/tallymanhq/tallyman/receiver/flightrecorderreceiver"
+	discoveryreceiver "github.com/tallymanhq/tallyman/receiver/discoveryreceiver"
 	otlpreceiver "go.opentelemetry.io/collector/receiver/otlpreceiver"
 	hostmetricsreceiver "github.com/open-telemetry/opentelemetry-collector-contrib/receiver/hostmetricsreceiver"
 	filelogreceiver "github.com/open-telemetry/opentelemetry-collector-contrib/receiver/filelogreceiver"
@@ -95,6 +96,7 @@ func components() (otelcol.Factories, error) {
 		udsstatsdreceiver.NewFactory(),
 		ebpfconntrackreceiver.NewFactory(),
 		flightrecorderreceiver.NewFactory(),
+		discoveryreceiver.NewFactory(),
 		otlpreceiver.NewFactory(),
 		hostmetricsreceiver.NewFactory(),
 		filelogreceiver.NewFactory(),
@@ -111,6 +113,7 @@ func components() (otelcol.Factories, error) {
 		udsstatsdreceiver.NewFactory().Type(): "github.com/tallymanhq/tallyman v0.0.0",
 		ebpfconntrackreceiver.NewFactory().Type(): "github.com/tallymanhq/tallyman v0.0.0",
 		flightrecorderreceiver.NewFactory().Type(): "github.com/tallymanhq/tallyman v0.0.0",
+		discoveryreceiver.NewFactory().Type(): "github.com/tallymanhq/tallyman v0.0.0",
 		otlpreceiver.NewFactory().Type(): "go.opentelemetry.io/collector/receiver/otlpreceiver v0.158.0",
 		hostmetricsreceiver.NewFactory().Type(): "github.com/open-telemetry/opentelemetry-collector-contrib/receiver/hostmetricsreceiver v0.158.0",
 		filelogreceiver.NewFactory().Type(): "github.com/open-telemetry/opentelemetry-collector-contrib/receiver/filelogreceiver v0.158.0",

@@ -47,6 +47,13 @@ func outside(t *testing.T, args ...string) *exec.Cmd {
 // finish runs cmd and returns its report and exit code.
 func finish(t *testing.T, cmd *exec.Cmd) (doctorOutput, int) {
 	t.Helper()
+	stdout, code := silently(t, cmd)
+	return parse(t, stdout), code
+}
+
+// silently runs cmd, which says nothing on stderr, and returns its output and exit code.
+func silently(t *testing.T, cmd *exec.Cmd) ([]byte, int) {
+	t.Helper()
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	err := cmd.Run()
@@ -55,7 +62,7 @@ func finish(t *testing.T, cmd *exec.Cmd) (doctorOutput, int) {
 		t.Fatal(err)
 	}
 	require.Empty(t, stderr.String())
-	return parse(t, stdout.Bytes()), cmd.ProcessState.ExitCode()
+	return stdout.Bytes(), cmd.ProcessState.ExitCode()
 }
 
 // parse refuses what is not exactly the documented form.

@@ -67,13 +67,18 @@ type inspected struct {
 	RestartCount int
 	State        *inspectedState
 	Config       struct {
-		Image  string
-		Env    []string
-		Labels map[string]string
+		Hostname string
+		Image    string
+		Env      []string
+		Labels   map[string]string
+		// ExposedPorts has "80/tcp" and the like as keys; what is there is {}.
+		ExposedPorts map[string]json.RawMessage
 	}
 	HostConfig      struct{ NetworkMode string }
 	NetworkSettings struct {
 		Networks map[string]*struct{ IPAddress, GlobalIPv6Address string }
+		// Ports has the same keys; null where a port is only exposed.
+		Ports map[string][]binding
 	}
 }
 
@@ -99,6 +104,7 @@ func parseContainer(body []byte) (*Container, error) {
 		ImageRef: from.Config.Image, ImageID: from.Image,
 		Command: command.Program(from.Path), Labels: from.Config.Labels, Env: visibleEnv(from.Config.Env),
 		Networks: networks(&from), NetworkMode: from.HostConfig.NetworkMode,
+		Ports: ports(&from), Hostname: from.Config.Hostname,
 		Created: parseTime(from.Created),
 		State:   parseState(&from),
 	}, nil

@@ -17,8 +17,9 @@ const inspectFile = `{"Id":"%ID%","Created":"2026-11-21T10:00:00.5Z","Path":"/do
 "State":{"Status":"running","Running":true,"OOMKilled":true,"Pid":4711,"ExitCode":0,"Error":"","StartedAt":"2026-11-21T10:00:01.123456789Z",
 "FinishedAt":"0001-01-01T00:00:00Z","Health":{"Status":"starting","FailingStreak":0,"Log":[]}},
 "Image":"sha256:abc","Name":"/web","RestartCount":3,"HostConfig":{"NetworkMode":"shop_default","Memory":1},
-"Config":{"Hostname":"h","Image":"nginx:1.25","Env":["PATH=/bin","TOKEN=***","BARE","=x","EMPTY="],"Labels":{"com.docker.compose.project":"shop"}},
-"NetworkSettings":{"Networks":{"z":{"IPAddress":"","GlobalIPv6Address":""},
+"Config":{"Hostname":"h","Image":"nginx:1.25","ExposedPorts":{"80/tcp":{},"443/tcp":{},"53/udp":{},"http/tcp":{}},"Env":["PATH=/bin","TOKEN=***","BARE","=x","EMPTY="],"Labels":{"com.docker.compose.project":"shop"}},
+"NetworkSettings":{"Ports":{"53/udp":null,"80/tcp":[{"HostIp":"::","HostPort":"8080"},{"HostIp":"0.0.0.0","HostPort":"8080"}],
+"9000":[{"HostIp":"","HostPort":"9001"}],"9002/tcp":[{"HostIp":"0.0.0.0","HostPort":""}]},"Networks":{"z":{"IPAddress":"","GlobalIPv6Address":""},
 "shop_default":{"IPAddress":"172.18.0.2","GlobalIPv6Address":"fd00::2"},"odd":{"IPAddress":"nonsense"},"nil":null}}}`
 
 func TestParseContainer(t *testing.T) {
@@ -35,7 +36,15 @@ func TestParseContainer(t *testing.T) {
 			{Name: "shop_default", Addresses: []netip.Addr{netip.MustParseAddr("172.18.0.2"), netip.MustParseAddr("fd00::2")}},
 			{Name: "z"},
 		},
-		NetworkMode: "shop_default", Created: time.Date(2026, 11, 21, 10, 0, 0, 5e8, time.UTC),
+		Ports: []Port{
+			{Number: 53, Protocol: "udp"},
+			{Number: 80, Protocol: "tcp", HostIP: netip.MustParseAddr("0.0.0.0"), HostPort: 8080},
+			{Number: 80, Protocol: "tcp", HostIP: netip.MustParseAddr("::"), HostPort: 8080},
+			{Number: 443, Protocol: "tcp"},
+			{Number: 9000, Protocol: "tcp", HostPort: 9001},
+			{Number: 9002, Protocol: "tcp"},
+		},
+		Hostname: "h", NetworkMode: "shop_default", Created: time.Date(2026, 11, 21, 10, 0, 0, 5e8, time.UTC),
 		State: State{
 			Status: "running", Health: "starting", Pid: 4711, OOMKilled: true, Restarts: 3,
 			StartedAt: time.Date(2026, 11, 21, 10, 0, 1, 123456789, time.UTC),
@@ -45,6 +54,21 @@ func TestParseContainer(t *testing.T) {
 	for _, broken := range []string{"", "null", "[]", "{}", `{"Id":"x","State":{}}`, text[:len(text)-2], strings.Replace(text, "4711", `"x"`, 1)} {
 		_, err := parseContainer([]byte(broken))
 		require.Error(t, err, broken)
+	}
+}
+
+func TestParsePort(t *testing.T) {
+	f := func(key string, want Port) {
+		t.Helper()
+		got, ok := parsePort(key)
+		require.Equal(t, want.Number != 0, ok, key)
+		require.Equal(t, want, got, key)
+	}
+	f("80/tcp", Port{Number: 80, Protocol: "tcp"})
+	f("80/UDP", Port{Number: 80, Protocol: "udp"})
+	f("65535", Port{Number: 65535, Protocol: "tcp"})
+	for _, key := range []string{"", "/tcp", "0/tcp", "65536/tcp", "-1/tcp", "80-90/tcp", "x"} {
+		f(key, Port{})
 	}
 }
 
@@ -117,6 +141,11 @@ func FuzzParseContainer(f *testing.F) {
 		}
 		if !isID(c.ID) || strings.ContainsAny(c.Command, " \t\n") {
 			t.Fatalf("%+v", c)
+		}
+		for _, port := range c.Ports {
+			if port.Number == 0 || port.Protocol == "" || port.HostPort == 0 && port.HostIP.IsValid() {
+				t.Fatalf("%+v", port)
+			}
 		}
 		for name, value := range c.Env {
 			if name == "" || value == masked {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"os"
 	"os/exec"
 	"slices"
@@ -13,6 +14,7 @@ import (
 	"time"
 
 	"github.com/moby/moby/api/types/container"
+	"github.com/moby/moby/api/types/network"
 	"github.com/moby/moby/client"
 	"github.com/stretchr/testify/require"
 
@@ -111,6 +113,35 @@ func TestLifeOfAContainer(t *testing.T) {
 	}
 	require.True(t, r.before("put "+c.ID, "create "+c.ID))
 	require.True(t, r.before("destroy "+c.ID, "gone "+c.ID))
+}
+
+// What the engine says of ports, and where they are published while it runs.
+func TestPortsOfAContainer(t *testing.T) {
+	e := testkit.Docker(t)
+	r := newTape()
+	watch(t, WatcherOptions{Endpoint: e.Host()}, r)
+	r.waitFor(t, "synced", 1)
+	web, dns := network.MustParsePort("8080/tcp"), network.MustParsePort("5353/udp")
+	c := e.RunContainer(t, testkit.ContainerSpec{
+		Name: "ports", Cmd: []string{"sleep", "1000"},
+		Adjust: func(c *container.Config, h *container.HostConfig) {
+			c.Hostname = "calls-itself"
+			c.ExposedPorts = network.PortSet{web: {}, dns: {}}
+			h.PortBindings = network.PortMap{web: {{HostIP: netip.MustParseAddr("127.0.0.1")}}}
+		},
+	})
+	r.waitFor(t, "start "+c.ID, 1)
+	told := r.last(c.ID)
+	require.Equal(t, "calls-itself", told.Hostname)
+	require.Len(t, told.Ports, 2)
+	require.Equal(t, Port{Number: 5353, Protocol: "udp"}, told.Ports[0])
+	published := told.Ports[1]
+	require.NotZero(t, published.HostPort)
+	require.Equal(t, Port{Number: 8080, Protocol: "tcp", HostIP: netip.MustParseAddr("127.0.0.1"), HostPort: published.HostPort}, published)
+
+	require.NoError(t, c.Kill(t.Context(), "SIGKILL"))
+	r.waitFor(t, "die "+c.ID, 1)
+	require.Equal(t, []Port{{Number: 5353, Protocol: "udp"}, {Number: 8080, Protocol: "tcp"}}, r.last(c.ID).Ports, "exposed still")
 }
 
 func TestShortLife(t *testing.T) {

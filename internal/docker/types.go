@@ -34,6 +34,12 @@ type Container struct {
 	Networks []Network
 	// NetworkMode is the engine's word: bridge, host, container:<id>, ...
 	NetworkMode string
+	// Ports are those that it exposes or that are published, by number; nothing is
+	// published while it does not run.
+	Ports []Port
+	// Hostname is what it is told to call itself: in the host's network, as the
+	// host.
+	Hostname string
 	// Created is when it was made.
 	Created time.Time
 	State   State
@@ -44,6 +50,18 @@ type Network struct {
 	Name string
 	// Addresses are without prefix length; none while it does not run.
 	Addresses []netip.Addr
+}
+
+// Port is one that a container announces. One that is published in several places
+// is there several times.
+type Port struct {
+	// Number is that within the container, Protocol tcp, udp or sctp.
+	Number   uint16
+	Protocol string
+	// HostIP and HostPort are where it is published; HostPort is 0 where it is only
+	// exposed. HostIP is invalid where the engine gives none, which means all.
+	HostIP   netip.Addr
+	HostPort uint16
 }
 
 // State is how a container is.

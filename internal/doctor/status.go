@@ -106,9 +106,10 @@ var wantedCapabilities = []wantedCapability{
 	{
 		bit: unix.CAP_SYS_PTRACE, name: "CAP_SYS_PTRACE", id: "capability.sys_ptrace",
 		instead: unix.CAP_SYS_PTRACE,
-		use:     "To ask other users' processes for their network namespace and their root.",
-		lost: "No container.network.* and no container.filesystem.* of containers whose processes run as another user " +
-			"than the agent, or hold capabilities that it does not.",
+		use:     "To ask other users' processes for their program, their sockets, their network namespace and their root.",
+		lost: "Of containers whose processes run as another user than the agent, or hold capabilities that it does not: " +
+			"no container.network.* and no container.filesystem.*, and discovery does not know which program listens at a " +
+			"port, nor, where images do not tell, what a container runs (service.technology).",
 	},
 	{
 		bit: unix.CAP_DAC_READ_SEARCH, name: "CAP_DAC_READ_SEARCH", id: "capability.dac_read_search",

@@ -11,6 +11,8 @@ import (
 
 	"github.com/tallymanhq/tallyman/internal/cgroup"
 	"github.com/tallymanhq/tallyman/internal/container"
+	"github.com/tallymanhq/tallyman/internal/discovery/findings"
+	"github.com/tallymanhq/tallyman/internal/discovery/identities"
 	"github.com/tallymanhq/tallyman/internal/hostfs"
 	"github.com/tallymanhq/tallyman/internal/hostview/sampler"
 	"github.com/tallymanhq/tallyman/internal/procstream"
@@ -51,6 +53,8 @@ type View struct {
 	finder  *container.Discovery
 	holders int // guarded by views.mu
 
+	findings   *findings.Board
+	identities *identities.Board
 	// processes are those that the stream has told of.
 	processes *container.Processes
 	proc      *procstream.Reader
@@ -134,12 +138,14 @@ func open(o Options) (*View, error) {
 		return nil, err
 	}
 	v := &View{
-		roots:     o.Roots,
-		host:      host,
-		index:     container.NewIndex(container.IndexOptions{}),
-		processes: container.NewProcesses(container.ProcessesOptions{}),
-		proc:      procstream.NewReader(o.Roots),
-		samplers:  map[string]*sharedSampler{},
+		roots:      o.Roots,
+		host:       host,
+		index:      container.NewIndex(container.IndexOptions{}),
+		processes:  container.NewProcesses(container.ProcessesOptions{}),
+		proc:       procstream.NewReader(o.Roots),
+		findings:   findings.New(),
+		identities: identities.New(),
+		samplers:   map[string]*sharedSampler{},
 	}
 	v.publish()
 	v.subscriptions.Store(&[]*Subscription{})
@@ -181,6 +187,14 @@ func (v *View) BootTime() time.Time { return procstream.NewReader(v.roots).Start
 
 // Index answers which container a cgroup belongs to.
 func (v *View) Index() *container.Index { return v.index }
+
+// Findings is the board where holders of this view tell each other what containers
+// were recognised as. The view writes nothing there.
+func (v *View) Findings() *findings.Board { return v.findings }
+
+// Identities is the board where holders of this view tell each other what containers
+// are called and what is said about them. The view writes nothing there.
+func (v *View) Identities() *identities.Board { return v.identities }
 
 // ProcsFile is the file that lists the processes of a cgroup.
 func (v *View) ProcsFile(cgroupPath string) string { return v.host.ProcsFile(cgroupPath) }

@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/tallymanhq/tallyman/internal/cgroup"
+	"github.com/tallymanhq/tallyman/internal/discovery/target"
 	"github.com/tallymanhq/tallyman/internal/hostfs"
 	"github.com/tallymanhq/tallyman/internal/hostview"
 	"github.com/tallymanhq/tallyman/internal/hostview/sampler"
@@ -28,6 +29,21 @@ func TestHoldersShareOneView(t *testing.T) {
 	}
 	a.ReleaseSampler("y")
 	a.ReleaseSampler("never made")
+}
+
+// What one holder writes the other reads, and nobody after them.
+func TestHoldersShareOneBoard(t *testing.T) {
+	alone(t)
+	a, b := open(t), open(t)
+	require.Same(t, a.Findings(), b.Findings())
+	require.Same(t, a.Identities(), b.Identities())
+	a.Findings().Put("id", []target.Technology{{Name: "redis"}})
+	a.Release()
+	require.Equal(t, "redis", b.Findings().Get("id")[0].Name)
+	b.Release()
+	later := open(t)
+	defer later.Release()
+	require.Nil(t, later.Findings().Get("id"))
 }
 
 func TestConflictingProcessStream(t *testing.T) {

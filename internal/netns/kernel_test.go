@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
-	"golang.org/x/sys/unix"
 
 	"github.com/tallymanhq/tallyman/internal/container"
 	"github.com/tallymanhq/tallyman/internal/hostfs"
@@ -119,7 +118,7 @@ func TestRealCounters(t *testing.T) {
 	tracker := newTracker(t)
 	p := newPlace(t, "unshare", "-n")
 	n := find(t, tracker, p, 1)
-	testkit.InNetns(t, p.pid(), func() error { return up("lo") })
+	testkit.InNetns(t, p.pid(), func() error { return testkit.Up("lo") })
 	require.True(t, tracker.Read(n, true))
 	before := n.Sample
 	before.Interfaces = slices.Clone(before.Interfaces)
@@ -202,21 +201,6 @@ func TestEveryRealMemberIsAContainer(t *testing.T) {
 			require.False(t, m.Started.IsZero())
 		}
 	}
-}
-
-// up switches an interface on, in the namespace of the calling thread.
-func up(name string) error {
-	s, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return err
-	}
-	defer unix.Close(s)
-	req, err := unix.NewIfreq(name)
-	if err != nil {
-		return err
-	}
-	req.SetUint16(unix.IFF_UP)
-	return unix.IoctlIfreq(s, unix.SIOCSIFFLAGS, req)
 }
 
 // talk sends datagrams to a port that listens and one to a port that does

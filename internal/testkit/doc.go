@@ -1,7 +1,7 @@
 // Package testkit gives tests the real thing: cgroups of the running kernel,
-// a Docker engine, an OTLP endpoint, golden telemetry and leak checks. Only
-// tests and test/ programs import it; it imports nothing of this repository,
-// so any package may use it from its own tests.
+// a Docker engine, Debian's programs as images for it, an OTLP endpoint, golden
+// telemetry and leak checks. Only tests and test/ programs import it; it imports
+// nothing of this repository, so any package may use it from its own tests.
 //
 // Promise: whatever a test gets from here (cgroup, process, container, sink)
 // is gone when the test ends, also when it fails. What the host lacks skips
@@ -14,7 +14,8 @@
 // at the whole process, so tests that use it do not call t.Parallel.
 //
 // Cost: a cgroup takes about a millisecond per hierarchy, a private engine one
-// to two seconds once per `go test ./...`, a container half a second.
+// to two seconds once per `go test ./...`, a container half a second, an image of
+// packages that were fetched before a second and another for each 40 MB.
 //
 // Kernel and privileges: root for cgroups and for a private engine; cgroup v1,
 // v2 and hybrid are all fine. Everything else runs as a plain user.

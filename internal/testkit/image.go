@@ -34,17 +34,21 @@ func (e *Engine) BusyboxImage(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	progress, err := e.api.ImageImport(ctx,
-		client.ImageImportSource{Source: bytes.NewReader(layer), SourceName: "-"}, Busybox,
-		client.ImageImportOptions{Changes: []string{`CMD ["sh"]`, "LABEL dev.tallyman.test=busybox"}})
-	if err != nil {
-		return "", fmt.Errorf("import image %s: %w", Busybox, err)
+	return Busybox, e.importImage(ctx, Busybox, bytes.NewReader(layer))
+}
+
+// importImage makes an image of the tar stream of a root file system.
+func (e *Engine) importImage(ctx context.Context, name string, layer io.Reader) error {
+	label := strings.TrimPrefix(name[:strings.LastIndexByte(name, ':')], "tallyman-test/")
+	progress, err := e.api.ImageImport(ctx, client.ImageImportSource{Source: layer, SourceName: "-"}, name,
+		client.ImageImportOptions{Changes: []string{`CMD ["sh"]`, "LABEL dev.tallyman.test=" + label}})
+	if err == nil {
+		err = errors.Join(importResult(progress), progress.Close())
 	}
-	err = errors.Join(importResult(progress), progress.Close())
 	if err != nil {
-		return "", fmt.Errorf("import image %s: %w", Busybox, err)
+		return fmt.Errorf("import image %s: %w", name, err)
 	}
-	return Busybox, nil
+	return nil
 }
 
 var errEngine = errors.New("engine reports")
@@ -73,24 +77,33 @@ func importResult(progress io.Reader) error {
 // busyboxLayer is a tar stream of a root file system with /bin/busybox and a
 // link for each of its applets. About 2 MB, so it is built in memory.
 func busyboxLayer(ctx context.Context) ([]byte, error) {
-	file, err := exec.LookPath("busybox")
+	program, applets, err := readBusybox(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("find busybox: %w (package busybox-static)", err)
-	}
-	program, err := os.ReadFile(file)
-	if err != nil {
-		return nil, fmt.Errorf("read busybox: %w", err)
-	}
-	applets, err := exec.CommandContext(ctx, file, "--list").Output()
-	if err != nil {
-		return nil, fmt.Errorf("list busybox applets: %w", err)
+		return nil, err
 	}
 	var layer bytes.Buffer
 	w := tar.NewWriter(&layer)
-	if err := writeRoot(w, program, strings.Fields(string(applets))); err != nil {
+	if err := writeRoot(w, program, applets); err != nil {
 		return nil, fmt.Errorf("write busybox layer: %w", err)
 	}
 	return layer.Bytes(), nil
+}
+
+// readBusybox returns this host's program and the names of the tools in it.
+func readBusybox(ctx context.Context) ([]byte, []string, error) {
+	file, err := exec.LookPath("busybox")
+	if err != nil {
+		return nil, nil, fmt.Errorf("find busybox: %w (package busybox-static)", err)
+	}
+	program, err := os.ReadFile(file)
+	if err != nil {
+		return nil, nil, fmt.Errorf("read busybox: %w", err)
+	}
+	applets, err := exec.CommandContext(ctx, file, "--list").Output()
+	if err != nil {
+		return nil, nil, fmt.Errorf("list busybox applets: %w", err)
+	}
+	return program, strings.Fields(string(applets)), nil
 }
 
 func writeRoot(w *tar.Writer, program []byte, applets []string) error {

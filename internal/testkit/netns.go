@@ -40,6 +40,21 @@ func InNewNetns(t testing.TB, f func() error) {
 	})
 }
 
+// Up switches an interface on, in the network namespace of the calling thread.
+func Up(name string) error {
+	s, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(s)
+	req, err := unix.NewIfreq(name)
+	if err != nil {
+		return err
+	}
+	req.SetUint16(unix.IFF_UP)
+	return unix.IoctlIfreq(s, unix.SIOCSIFFLAGS, req)
+}
+
 // onThread runs f on a thread that ends with it: there is no way back into
 // the namespace for a thread that somebody else may use.
 func onThread(t testing.TB, f func() error) {

@@ -50,6 +50,9 @@ type Sources struct {
 	Kubelet    KubeletConfig `mapstructure:"kubelet"`
 	ECS        ECSConfig     `mapstructure:"ecs"`
 	Cloud      SwitchConfig  `mapstructure:"cloud"`
+	// Recognition is what the receiver discovery has recognised, where it looks at
+	// the same root.
+	Recognition RecognitionConfig `mapstructure:"recognition"`
 	// HostName replaces what the host calls itself.
 	HostName string `mapstructure:"host_name"`
 	// HostTags are added to all data of this host. HostTagsFile is a YAML file
@@ -61,6 +64,13 @@ type Sources struct {
 // SwitchConfig switches a source on.
 type SwitchConfig struct {
 	Enabled bool `mapstructure:"enabled"`
+}
+
+// RecognitionConfig is about what containers were recognised as.
+type RecognitionConfig struct {
+	Enabled bool `mapstructure:"enabled"`
+	// Evidence adds how sure that is, and what it was seen by.
+	Evidence bool `mapstructure:"evidence"`
 }
 
 // DockerConfig is about the Docker engine.
@@ -106,10 +116,11 @@ const defaultWait = 500 * time.Millisecond
 func createDefaultConfig() component.Config {
 	return &Config{
 		Sources: Sources{
-			RootPath: "/",
-			Docker:   DockerConfig{Enabled: true},
-			Kubelet:  KubeletConfig{TokenFile: "/var/run/secrets/kubernetes.io/serviceaccount/token"},
-			ECS:      ECSConfig{Endpoint: "http://localhost:51678"},
+			RootPath:    "/",
+			Docker:      DockerConfig{Enabled: true},
+			Kubelet:     KubeletConfig{TokenFile: "/var/run/secrets/kubernetes.io/serviceaccount/token"},
+			ECS:         ECSConfig{Endpoint: "http://localhost:51678"},
+			Recognition: RecognitionConfig{Enabled: true},
 		},
 		Options: tags.Options{
 			Cardinality: tags.High, MaxAttributes: tags.DefaultMaxAttributes, MaxValueLength: tags.DefaultMaxValueLength,
@@ -136,6 +147,13 @@ func (c *Config) Validate() error {
 		errs = append(errs, fmt.Errorf("wait: %v is not between 0 and %v", c.Wait, longestWait))
 	}
 	return errors.Join(append(errs, c.Sources.validate())...)
+}
+
+// tagOptions are those of the tags, with what stands elsewhere.
+func (c *Config) tagOptions() tags.Options {
+	o := c.Options
+	o.Evidence = c.Recognition.Evidence
+	return o
 }
 
 func (s *Sources) validate() error {

@@ -52,7 +52,8 @@ func TestFullConfig(t *testing.T) {
 				InsecureSkipVerify: true,
 			},
 			ECS: ECSConfig{Enabled: true, Endpoint: "http://localhost:51679"}, Cloud: SwitchConfig{Enabled: true},
-			HostName: "node-1", HostTags: map[string]string{"role": "db"}, HostTagsFile: "/etc/tallyman/tags.yaml",
+			Recognition: RecognitionConfig{Evidence: true},
+			HostName:    "node-1", HostTags: map[string]string{"role": "db"}, HostTagsFile: "/etc/tallyman/tags.yaml",
 		},
 		Options: tags.Options{
 			Labels:      tags.Rules{Allow: []string{"org.*"}, Deny: []string{"org.secret"}, Attributes: map[string]string{"org.team": "team"}},

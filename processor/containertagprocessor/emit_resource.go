@@ -53,6 +53,7 @@ func (v *visit) apply(attributes pcommon.Map, f *found) bool {
 	default:
 		v.counts.untagged(v.why(f))
 		host.apply(attributes, f.id.hostName)
+		f.entry.template.apply(attributes, v.spare, v.cfg.Override)
 	}
 	v.name(attributes, f)
 	return true

@@ -43,6 +43,10 @@ func newHealth(c *core) (*health, error) {
 			func() error { return builder.RegisterContainerTagEvictedCallback(h.observeEvicted) },
 			func() error { return builder.RegisterContainerTagSourceUpCallback(h.observeSources) })
 	}
+	if h.ofHub && c.hub.notices != nil {
+		registrations = append(registrations,
+			func() error { return builder.RegisterContainerTagUntoldCallback(h.observeUntold) })
+	}
 	for _, register := range registrations {
 		if err := register(); err != nil {
 			builder.Shutdown()
@@ -92,6 +96,11 @@ func (h *health) observeContainers(_ context.Context, o metric.Int64Observer) er
 
 func (h *health) observeEvicted(_ context.Context, o metric.Int64Observer) error {
 	o.Observe(int64(h.core.hub.store.Stats().Evicted))
+	return nil
+}
+
+func (h *health) observeUntold(_ context.Context, o metric.Int64Observer) error {
+	o.Observe(int64(h.core.hub.notices.Dropped()))
 	return nil
 }
 

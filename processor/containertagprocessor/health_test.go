@@ -17,10 +17,13 @@ import (
 	"go.opentelemetry.io/otel/sdk/metric/metricdata"
 	"go.opentelemetry.io/otel/sdk/metric/metricdata/metricdatatest"
 
+	"github.com/tallymanhq/tallyman/internal/discovery/identities"
+	"github.com/tallymanhq/tallyman/internal/discovery/target"
 	"github.com/tallymanhq/tallyman/internal/testkit"
 	"github.com/tallymanhq/tallyman/processor/containertagprocessor/internal/entity"
 	"github.com/tallymanhq/tallyman/processor/containertagprocessor/internal/metadata"
 	"github.com/tallymanhq/tallyman/processor/containertagprocessor/internal/metadatatest"
+	"github.com/tallymanhq/tallyman/processor/containertagprocessor/internal/notice"
 	"github.com/tallymanhq/tallyman/processor/containertagprocessor/internal/selection"
 	"github.com/tallymanhq/tallyman/processor/containertagprocessor/internal/store"
 )
@@ -41,7 +44,7 @@ func newObserved(t *testing.T, cfg *Config, next consumer.Metrics) *observed {
 	o := &observed{t: t, tel: componenttest.NewTelemetry()}
 	t.Cleanup(func() { require.NoError(t, o.tel.Shutdown(context.Background())) })
 	o.store = store.New(store.Options{Containers: []string{"docker", "podman"}, MaxDead: 1, MaxUnknown: 3}, func(string, string) {})
-	o.hub = &hub{store: o.store, started: true, cancel: func() {}, holders: 1}
+	o.hub = &hub{store: o.store, started: true, cancel: func() {}, holders: 1, notices: notice.New(o.store, fullBoard())}
 	tagger, err := newTagger(cfg, o.store)
 	require.NoError(t, err)
 	s := newShared()
@@ -52,6 +55,16 @@ func newObserved(t *testing.T, cfg *Config, next consumer.Metrics) *observed {
 	require.NoError(t, o.Start(t.Context(), componenttest.NewNopHost()))
 	t.Cleanup(func() { require.NoError(t, o.Shutdown(context.Background())) })
 	return o
+}
+
+// fullBoard is one that takes no more.
+func fullBoard() *identities.Board {
+	const room = 4096 // of package board
+	b := identities.New()
+	for n := range room {
+		b.Put(fmt.Sprint("taken ", n), &target.Identity{})
+	}
+	return b
 }
 
 func (o *observed) send(pairs ...string) {
@@ -92,6 +105,9 @@ func TestTelemetry(t *testing.T) {
 	o.put("web", map[string]string{
 		"long": strings.Repeat("x", 2000), "broken": "a\xffb", "huge": strings.Repeat("x", 5000),
 	})
+	for _, name := range []string{"redis", "valkey"} { // what is cut is cut once, whatever it is recognised as
+		o.store.PutTechnology("recognition", "web", &entity.Technology{Name: name})
+	}
 	o.put("noisy", nil)
 	o.put("refused", nil)
 	for i := range 3 { // two are evicted, one is dead
@@ -121,6 +137,9 @@ func TestTelemetry(t *testing.T) {
 		return nil
 	})
 	o.holdBack("web", 7)
+	for range 2 {
+		o.hub.notices.ContainerChanged("web", &store.Entity{Container: &entity.Container{ID: "web"}})
+	}
 	o.check()
 }
 
@@ -159,4 +178,5 @@ func (o *observed) check() {
 	metadatatest.AssertEqualContainerTagEvicted(t, tel, point(2), plain)
 	metadatatest.AssertEqualContainerTagWaiting(t, tel, point(7), plain)
 	metadatatest.AssertEqualContainerTagRefused(t, tel, point(4), plain)
+	metadatatest.AssertEqualContainerTagUntold(t, tel, point(2), plain)
 }

@@ -15,6 +15,8 @@ import (
 	"github.com/tallymanhq/tallyman/internal/hostfs"
 	"github.com/tallymanhq/tallyman/internal/hostview"
 	"github.com/tallymanhq/tallyman/processor/containertagprocessor/internal/entity"
+	"github.com/tallymanhq/tallyman/processor/containertagprocessor/internal/notice"
+	"github.com/tallymanhq/tallyman/processor/containertagprocessor/internal/recognition"
 	"github.com/tallymanhq/tallyman/processor/containertagprocessor/internal/store"
 )
 
@@ -31,6 +33,7 @@ type hub struct {
 	// ofContainers are the names of those that tell of containers, best first.
 	ofContainers []string
 	view         *hostview.View // nil where there are no cgroups
+	notices      *notice.Writer // nil without a view
 	holders      int            // guarded by shared.mu
 	explicit     bool           // somebody has named the engine's socket
 
@@ -49,7 +52,7 @@ func newHub(cfg Sources, keep func(env string) bool, log *zap.Logger) (*hub, err
 	if h.sources, h.ofContainers, host, err = makeSources(cfg, keep); err != nil {
 		return nil, err
 	}
-	h.store = store.New(store.Options{Containers: h.ofContainers, Host: host}, h.want)
+	h.store = store.New(store.Options{Containers: h.ofContainers, Host: host, Current: sourceKubelet}, h.want)
 	return h, nil
 }
 
@@ -68,11 +71,21 @@ func (h *hub) start() {
 	default:
 		h.log.Warn("processes are not matched to containers", zap.Error(err))
 	}
+	if h.view != nil && h.cfg.Recognition.Enabled {
+		h.sources = append(h.sources, recognition.New(h.view.Findings()))
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	h.cancel = cancel
 	h.report = reporter{Sink: h.store, hub: h, reasons: map[string]string{}}
 	for _, src := range h.sources {
+		if known, ok := src.(interface{ Begin(entity.Sink) }); ok { // host_tags: nothing has to be asked
+			known.Begin(&h.report)
+		}
 		h.running.Go(func() { src.Run(ctx, &h.report) })
+	}
+	if h.view != nil {
+		h.notices = notice.New(h.store, h.view.Identities())
+		h.running.Go(func() { h.notices.Run(ctx) })
 	}
 	h.running.Go(func() { h.expire(ctx) })
 }

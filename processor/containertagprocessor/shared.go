@@ -97,6 +97,7 @@ func (s *shared) release(cfg *Config) {
 func (s *shared) hub(cfg *Config, dockerEndpoint string, log *zap.Logger) (*hub, string, error) {
 	sources := cfg.Sources
 	sources.Docker.Endpoint = dockerEndpoint
+	sources.Recognition.Evidence = false // nobody is asked more for it
 	compiler, err := tags.New(cfg.Options)
 	if err != nil {
 		return nil, "", err

@@ -138,6 +138,7 @@ func TestEqualSourcesShareAHub(t *testing.T) {
 	first := with(nil)
 	for name, change := range map[string]func(*Config){
 		"the same":  nil,
+		"evidence":  func(c *Config) { c.Recognition.Evidence = true },
 		"override":  func(c *Config) { c.Override = true },
 		"selection": func(c *Config) { c.Exclude = []selection.Rule{{Image: "x"}} },
 		"labels":    func(c *Config) { c.Labels.Attributes = map[string]string{"a": "b"} },
@@ -153,12 +154,13 @@ func TestEqualSourcesShareAHub(t *testing.T) {
 		"root":             func(c *Config) { c.RootPath = t.TempDir() },
 		"engine":           func(c *Config) { c.Docker.Endpoint = "unix:///nowhere.sock" },
 		"no engine":        func(c *Config) { c.Docker.Enabled = false },
+		"no recognition":   func(c *Config) { c.Recognition.Enabled = false },
 		"another source":   func(c *Config) { c.Containerd.Endpoint = "unix:///nowhere.sock" },
 		"variables":        func(c *Config) { c.Env.Attributes = map[string]string{"TIER": "tier"} },
 	} {
 		require.NotSame(t, first.hub, with(change).hub, name)
 	}
-	require.Len(t, p.shared.hubs, 8)
+	require.Len(t, p.shared.hubs, 9)
 }
 
 // The hub of two configurations works on until the last of them has ended.

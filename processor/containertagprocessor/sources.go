@@ -15,8 +15,12 @@ import (
 	"github.com/tallymanhq/tallyman/processor/containertagprocessor/internal/statictags"
 )
 
-// sourceDocker is the key of the source that is on by default.
-const sourceDocker = "docker"
+// sourceDocker is the key of the source that is on by default, sourceKubelet of the one
+// that knows pods as they are now: a runtime keeps what the kubelet said at their start.
+const (
+	sourceDocker  = "docker"
+	sourceKubelet = "kubelet"
+)
 
 // maker makes the sources of a configuration.
 type maker struct {
@@ -94,7 +98,7 @@ func (m *maker) addKubelet() error {
 		Endpoint: k.Endpoint, TokenFile: k.TokenFile, CAFile: k.CAFile,
 		InsecureSkipVerify: k.InsecureSkipVerify, KeepEnv: m.keep,
 	})
-	return m.addContainers(s, "kubelet", err)
+	return m.addContainers(s, sourceKubelet, err)
 }
 
 // addECS asks the metadata endpoint, too, where the agent is part of a task.

@@ -56,7 +56,8 @@ type tagged struct {
 	id     string
 	entity *store.Entity // nil for a pod
 	pod    *entity.Pod
-	// template holds all that is added.
+	// template holds all that is added; of what nobody knows, what it was recognised
+	// as, without the host's.
 	template template
 	// known: some source knows it. complete: all have answered.
 	known, complete bool
@@ -74,7 +75,7 @@ type tagged struct {
 func (e *tagged) pends(now func() time.Time) bool { return !e.complete && now().Before(e.waitUntil) }
 
 func newTagger(cfg *Config, s *store.Store) (*tagger, error) {
-	compiler, err := tags.New(cfg.Options)
+	compiler, err := tags.New(cfg.tagOptions())
 	if err != nil {
 		return nil, err
 	}
@@ -203,8 +204,8 @@ func (t *tagger) ContainerChanged(id string, e *store.Entity) {
 		entry.askedAt.Store(before.askedAt.Load())
 	}
 	cut := t.fill(entry)
-	if before == nil || before.entity.Container != e.Container || before.entity.Pod != e.Pod {
-		t.countCut(cut) // it was not made anew of the same
+	if before == nil || before.entity.Told != e.Told || before.entity.Pod != e.Pod {
+		t.countCut(cut) // it was not made anew of the same, or for what it was recognised as
 	}
 	t.containers.Store(id, entry)
 	t.rememberInPod(entry)
@@ -216,7 +217,12 @@ func (t *tagger) fill(entry *tagged) tags.Cut {
 	c := entry.entity.Container
 	if c == nil {
 		entry.drop = t.dropsUnknown()
-		return tags.Cut{}
+		if entry.entity.Technology == nil {
+			return tags.Cut{}
+		}
+		set := t.compiler.Recognised(entry.entity.Technology)
+		entry.template = newTemplate(set.Attributes, newHostTags(nil))
+		return set.Cut
 	}
 	set := t.compiler.Container(c, entry.entity.Pod)
 	entry.known = true

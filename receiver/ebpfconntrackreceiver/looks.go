@@ -14,10 +14,10 @@ import (
 
 	"github.com/tallymanhq/tallyman/internal/hostfs"
 	"github.com/tallymanhq/tallyman/internal/netns"
+	"github.com/tallymanhq/tallyman/internal/sockdiag"
 	"github.com/tallymanhq/tallyman/receiver/ebpfconntrackreceiver/internal/edges"
 	"github.com/tallymanhq/tallyman/receiver/ebpfconntrackreceiver/internal/nat"
 	"github.com/tallymanhq/tallyman/receiver/ebpfconntrackreceiver/internal/peers"
-	"github.com/tallymanhq/tallyman/receiver/ebpfconntrackreceiver/internal/sockdiag"
 )
 
 // looks are the looks at open connections, one in each collection interval: how

@@ -14,10 +14,10 @@ import (
 	"github.com/tallymanhq/tallyman/internal/hostfs"
 	"github.com/tallymanhq/tallyman/internal/netns"
 	"github.com/tallymanhq/tallyman/internal/procstream"
+	"github.com/tallymanhq/tallyman/internal/sockdiag"
 	"github.com/tallymanhq/tallyman/internal/testkit"
 	"github.com/tallymanhq/tallyman/receiver/ebpfconntrackreceiver/internal/edges"
 	"github.com/tallymanhq/tallyman/receiver/ebpfconntrackreceiver/internal/nat"
-	"github.com/tallymanhq/tallyman/receiver/ebpfconntrackreceiver/internal/sockdiag"
 )
 
 // looking is a rig of looks at this host's own namespace, without anything else.

@@ -1,11 +1,11 @@
 package ebpfconntrackreceiver
 
 import (
+	"github.com/tallymanhq/tallyman/internal/sockdiag"
 	"github.com/tallymanhq/tallyman/receiver/ebpfconntrackreceiver/internal/connstream"
 	"github.com/tallymanhq/tallyman/receiver/ebpfconntrackreceiver/internal/edges"
 	"github.com/tallymanhq/tallyman/receiver/ebpfconntrackreceiver/internal/nat"
 	"github.com/tallymanhq/tallyman/receiver/ebpfconntrackreceiver/internal/peers"
-	"github.com/tallymanhq/tallyman/receiver/ebpfconntrackreceiver/internal/sockdiag"
 )
 
 // note takes one connection of a look.

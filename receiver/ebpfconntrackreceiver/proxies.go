@@ -2,8 +2,8 @@ package ebpfconntrackreceiver
 
 import (
 	"github.com/tallymanhq/tallyman/internal/procstream"
+	"github.com/tallymanhq/tallyman/internal/sockdiag"
 	"github.com/tallymanhq/tallyman/receiver/ebpfconntrackreceiver/internal/edges"
-	"github.com/tallymanhq/tallyman/receiver/ebpfconntrackreceiver/internal/sockdiag"
 )
 
 // maxProxyDescriptors bounds what is looked at for the process of a new listener of

@@ -8,8 +8,8 @@ import (
 	"github.com/tallymanhq/tallyman/internal/hostfs"
 	"github.com/tallymanhq/tallyman/internal/netns"
 	"github.com/tallymanhq/tallyman/internal/procstream"
+	"github.com/tallymanhq/tallyman/internal/sockdiag"
 	"github.com/tallymanhq/tallyman/receiver/ebpfconntrackreceiver/internal/connstream"
-	"github.com/tallymanhq/tallyman/receiver/ebpfconntrackreceiver/internal/sockdiag"
 )
 
 // seed tells the stream who listens already: the process of an accepted connection

@@ -5,7 +5,7 @@ import (
 	"time"
 
 	"github.com/tallymanhq/tallyman/internal/netns"
-	"github.com/tallymanhq/tallyman/receiver/ebpfconntrackreceiver/internal/sockdiag"
+	"github.com/tallymanhq/tallyman/internal/sockdiag"
 )
 
 // patience is how long what has gone is remembered, for records that come late: a

@@ -19,10 +19,11 @@ const (
 )
 
 // narrowed lists, for the packages of internal/ whose arrows are spelled out
-// in ARCHITECTURE.md, the packages of internal/ that they may import.
+// in ARCHITECTURE.md, the packages of internal/ that they may import, each with
+// what is below it.
 var narrowed = map[string][]string{
 	"doctor":     {"procstream", "cgroup", "pidfd", "hostfs", "ownthread"},
-	"hostview":   {"procstream", "container", "cgroup", "hostfs"},
+	"hostview":   {"procstream", "container", "cgroup", "hostfs", "discovery/findings", "discovery/identities", "discovery/target"},
 	"procstream": {"bpfload", "container", "hostfs"},
 	"container":  {"cgroup", "hostfs"},
 	"cgroup":     {"hostfs"},
@@ -61,7 +62,7 @@ func checkImports(tree *Tree, report report) {
 func (t *Tree) refuse(file *File, importPath string) string {
 	if within(importPath, t.Module) {
 		target := strings.TrimPrefix(strings.TrimPrefix(importPath, t.Module), "/")
-		return refuseOwn(file.place(), placeOf(target))
+		return refuseOwn(file.place(), target)
 	}
 	if within(importPath, ebpfPath) {
 		return refuseEBPF(file.place())
@@ -75,9 +76,10 @@ func (t *Tree) refuse(file *File, importPath string) string {
 	return ""
 }
 
-// refuseOwn judges an import of one package of the module by another. The
+// refuseOwn judges an import of a folder of the module by another place. The
 // rule "testkit" judges imports of internal/testkit.
-func refuseOwn(from, to place) string {
+func refuseOwn(from place, folder string) string {
+	to := placeOf(folder)
 	if from == to || to == (place{internalRoom, testkit}) {
 		return ""
 	}
@@ -94,18 +96,18 @@ func refuseOwn(from, to place) string {
 			return "of this module cmd/tallymanctl imports internal/* only"
 		}
 	case internalRoom:
-		return refuseWithinInternal(from, to)
+		return refuseWithinInternal(from, folder)
 	}
 	return ""
 }
 
-func refuseWithinInternal(from, to place) string {
-	if to.room != internalRoom {
+func refuseWithinInternal(from place, folder string) string {
+	if placeOf(folder).room != internalRoom {
 		return "of this module internal/* imports internal/* only"
 	}
 	allowed, isNarrowed := narrowed[from.name]
 	switch {
-	case !isNarrowed || slices.Contains(allowed, to.name):
+	case !isNarrowed || slices.ContainsFunc(allowed, func(name string) bool { return within(folder, "internal/"+name) }):
 		return ""
 	case len(allowed) == 0:
 		return fmt.Sprintf("internal/%s imports nothing of this module", from.name)

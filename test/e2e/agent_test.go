@@ -101,7 +101,7 @@ func launch(t testing.TB, s settings) *agent {
 	t.Cleanup(func() {
 		a.kill()
 		if t.Failed() {
-			t.Logf("end of the agent's log:\n%s", a.log())
+			t.Logf("end of the agent's log:\n%s", tail(a.log()))
 		}
 	})
 	return a
@@ -207,7 +207,7 @@ func freePorts(t testing.TB, n int) []string {
 func (a *agent) alive() error {
 	select {
 	case <-a.ended:
-		return fmt.Errorf("%w: %v\n%s", errEnded, a.cmd.ProcessState, a.log())
+		return fmt.Errorf("%w: %v\n%s", errEnded, a.cmd.ProcessState, tail(a.log()))
 	default:
 		return nil
 	}
@@ -227,7 +227,7 @@ func (a *agent) wait(within time.Duration) (log string, code int) {
 	case <-a.ended:
 		return a.log(), a.cmd.ProcessState.ExitCode()
 	case <-timer.C:
-		a.t.Fatalf("the agent still runs after %v:\n%s", within, a.log())
+		a.t.Fatalf("the agent still runs after %v:\n%s", within, tail(a.log()))
 		return "", 0
 	}
 }
@@ -245,22 +245,34 @@ func (a *agent) kill() {
 	<-a.ended
 }
 
-// log is what the agent wrote, or its end.
+// log is what the agent wrote.
 func (a *agent) log() string {
 	text, err := os.ReadFile(a.logFile)
 	if err != nil {
 		return err.Error()
 	}
-	return string(text[max(0, len(text)-logTail):])
+	return string(text)
+}
+
+// tail is the end of a log, in whole lines.
+func tail(log string) string {
+	if len(log) <= logTail {
+		return log
+	}
+	_, rest, _ := strings.Cut(log[len(log)-logTail:], "\n")
+	return rest
 }
 
 // complaints are the lines of a log at level warn and above, and those that
-// are no log lines at all, such as a panic's.
+// are no log lines at all, such as a panic's. Left out is what receivers say that
+// discovery has started: for containers of tests beside this one, which they ask in the
+// moment in which such a container dies.
 func complaints(log string) []string {
 	var found []string
 	for line := range strings.Lines(log) {
 		fields := strings.SplitN(line, "\t", 3)
-		if len(fields) < 3 || fields[1] != "info" && fields[1] != "debug" {
+		isQuiet := len(fields) == 3 && (fields[1] == "info" || fields[1] == "debug" || strings.Contains(fields[2], `"discovery.rule": `))
+		if !isQuiet {
 			found = append(found, line)
 		}
 	}

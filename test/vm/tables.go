@@ -43,13 +43,13 @@ func network(self string) suite {
 	const below = "receiver/ebpfconntrackreceiver/internal/"
 	return suite{
 		Name:     "network",
-		Packages: []string{self, below + "sockdiag", below + "connstream", below + "nat"},
+		Packages: []string{self, "internal/sockdiag", below + "connstream", below + "nat"},
 		Short:    true,
 		Modules: []string{
 			// Namespaces, and the wires between them.
 			"veth", "bridge", "sch_netem",
 			// What the kernel says of sockets, and of connections that it translates.
-			"inet_diag", "tcp_diag", "nf_conntrack", "nf_conntrack_netlink",
+			"inet_diag", "tcp_diag", "udp_diag", "nf_conntrack", "nf_conntrack_netlink",
 			// The rules of a published port. There is no modprobe in the guest: what nft would have loaded is here.
 			"nf_tables", "nft_chain_nat", "nft_ct", "nft_nat", "nft_masq", "nft_fib_inet",
 		},

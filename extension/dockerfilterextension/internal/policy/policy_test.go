@@ -299,7 +299,7 @@ func TestRedaction(t *testing.T) {
 	require.Equal(t, []string{"traefik.*"}, traefik.LabelAllow)
 	require.Equal(t, append(slices.Clone(monitoring.EnvAllow), "TZ"), traefik.EnvAllow)
 	require.Equal(t, monitoring.EnvAllow, agent.EnvAllow)
-	require.Equal(t, monitoring.LabelAllow, agent.LabelAllow)
+	require.Equal(t, append(slices.Clone(monitoring.LabelAllow), "io.opentelemetry.discovery*"), agent.LabelAllow)
 }
 
 func TestGeneration(t *testing.T) {

@@ -61,7 +61,10 @@ var profiles = [...]profile{
 	},
 	{name: ProfileLogs, operations: monitoringOperations[:], optIns: []string{OptInLogs}},
 	{name: ProfileSwarmRead, operations: monitoringOperations[:], optIns: []string{OptInSwarm}},
-	{name: ProfileAgent, operations: monitoringOperations[:]},
+	{
+		name: ProfileAgent, operations: monitoringOperations[:],
+		labelAllow: slices.Concat(project.DefaultLabelAllow(), project.DiscoveryLabels()),
+	},
 	{name: ProfileNone},
 }
 

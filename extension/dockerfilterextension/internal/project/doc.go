@@ -24,7 +24,9 @@
 //
 // What a profile lets through in full it lets through in full: a label that
 // label_allow names is kept with its value, except those of
-// com.datadoghq.ad.*, whose templates may hold passwords.
+// com.datadoghq.ad.*, whose templates may hold passwords, and those of
+// io.opentelemetry.discovery, of which *** stays in place of one. Of the latter ***
+// also stays for a profile that does not name them, where other labels go.
 //
 // # Choices
 //

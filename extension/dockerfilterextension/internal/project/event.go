@@ -100,18 +100,21 @@ func (p *pass) attributes(n *node) (bool, error) {
 	// Engines write Type before Actor. If one did not, no label would be kept.
 	kind := string(p.element.event.kind)
 	labelled := kind == "container" || kind == "image"
-	return p.pairs(n, func(key, value []byte) bool {
+	return p.pairs(n, func(key, value []byte) verdict {
 		switch string(key) {
 		case "container":
 			p.element.event.container = append(p.element.event.container[:0], value...)
-			return isWord(value) && !secret.Certain(value)
+			return stayIf(isWord(value) && !secret.Certain(value))
 		case "image", "name", "type", "driver", "oldName":
-			return isWord(value) && !secret.Certain(value)
+			return stayIf(isWord(value) && !secret.Certain(value))
 		case "exitCode", "signal", "execDuration":
-			return consists(value, func(c byte) bool { return '0' <= c && c <= '9' || c == '-' })
+			return stayIf(consists(value, func(c byte) bool { return '0' <= c && c <= '9' || c == '-' }))
 		case "execID", "comment":
-			return false
+			return leave
 		}
-		return labelled && p.keepLabel(key, value)
+		if !labelled {
+			return leave
+		}
+		return p.judgeLabel(key, value)
 	})
 }

@@ -89,6 +89,64 @@ func TestLabels(t *testing.T) {
 	f(traefik, "com.datadoghq.ad.instances", `[{"password":"x"}]`, false)
 }
 
+// The configurations by which containers ask to be collected from are read in full
+// by who is allowed to, whatever their length. Of one that may not be seen the name
+// stays for everybody: an agent that asked through this filter would start a
+// receiver without its configuration where only enabled=true is left.
+func TestDiscoveryLabels(t *testing.T) {
+	plain := compile(t, project.Options{})
+	agent := compile(t, project.Options{LabelAllow: append(project.DefaultLabelAllow(), project.DiscoveryLabels()...)})
+	traefik := compile(t, project.Options{LabelAllow: []string{"traefik.*"}})
+	long := strings.Repeat("metrics:\n  one: {enabled: true}\n", 20)
+	const key, password = "io.opentelemetry.discovery.metrics.6379/config", "username: u\npassword: hunter2"
+	f := func(rules *project.Rules, kind project.Kind, value, want string) {
+		t.Helper()
+		type labelled struct {
+			Type   string
+			Labels map[string]string
+			Actor  struct{ Attributes map[string]string }
+		}
+		given := labelled{Type: "container", Labels: map[string]string{key: value}}
+		given.Actor.Attributes = given.Labels
+		text, err := json.Marshal(given)
+		require.NoError(t, err)
+		var got labelled
+		require.NoError(t, json.Unmarshal([]byte(show(t, string(text), project.View{Kind: kind, Rules: rules})), &got))
+		labels := got.Labels
+		if kind == project.Event {
+			labels = got.Actor.Attributes
+		}
+		require.Equal(t, want, labels[key], "of %q", value)
+		require.Equal(t, want != "", len(labels) == 1)
+	}
+	for _, kind := range []project.Kind{project.Volume, project.Event} {
+		f(agent, kind, long, long)
+		f(agent, kind, password, "***")
+		for _, rules := range []*project.Rules{plain, traefik} {
+			f(rules, kind, long, "***")
+			f(rules, kind, password, "***")
+		}
+		f(plain, kind, "endpoint: http://`endpoint`/status", "endpoint: http://`endpoint`/status")
+	}
+	list, err := json.Marshal(map[string]any{"Labels": []string{key + "=" + password}})
+	require.NoError(t, err)
+	require.NotContains(t, show(t, string(list), project.View{Kind: project.Info, Rules: agent}), "hunter2")
+}
+
+// Of a label whose name must not be seen nothing stays, whatever the name begins with.
+func TestDiscoveryLabelWithSecretName(t *testing.T) {
+	plain := compile(t, project.Options{})
+	f := func(key, value string) {
+		t.Helper()
+		text, err := json.Marshal(map[string]any{"Labels": map[string]string{key: value}})
+		require.NoError(t, err)
+		require.JSONEq(t, `{"Labels":{}}`, show(t, string(text), project.View{Kind: project.Volume, Rules: plain}))
+	}
+	f("io.opentelemetry.discovery.metrics/password", "x y")
+	f("io.opentelemetry.discovery.metrics/"+strings.Repeat("k ", 200), "x y")
+	f("io.opentelemetry.discovery.metrics/Zk3Tq9LmX7vB2nRc5WdYh8JpFs4GtQa6", "password: hunter2")
+}
+
 func TestPatterns(t *testing.T) {
 	f := func(pattern, name string, want bool) {
 		t.Helper()

@@ -33,6 +33,17 @@ type Container struct {
 	Task *Task
 	// Created is when it was made.
 	Created time.Time
+	// Technology is what it was recognised as. The store sets it; sources tell it
+	// by [Sink.PutTechnology].
+	Technology *Technology
+}
+
+// Technology is what somebody has recognised a container as by what it does.
+type Technology struct {
+	// Name is the value of service.technology: redis, nginx, ...
+	Name string
+	// Confidence is certain, likely or possible; SeenBy says in words by what.
+	Confidence, SeenBy string
 }
 
 // Image is what a container was made from.
@@ -109,6 +120,10 @@ type Sink interface {
 	ContainerGone(source, id string)
 	// Absent says that the source was asked for a container and has none.
 	Absent(source, id string)
+	// PutTechnology replaces what a container was recognised as; nil says that it
+	// is nothing that anybody knows. Nobody is made known by that. After
+	// ContainerGone the last word stays for as long as the container does.
+	PutTechnology(source, id string, t *Technology)
 	// PutPod replaces what this source has said of the pod.
 	PutPod(source string, p *Pod)
 	// PodGone says that the pod was removed.

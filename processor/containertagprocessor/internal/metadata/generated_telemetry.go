@@ -35,6 +35,7 @@ type TelemetryBuilder struct {
 	ContainerTagResources  metric.Int64ObservableCounter
 	ContainerTagSourceUp   metric.Int64ObservableGauge
 	ContainerTagUntagged   metric.Int64ObservableCounter
+	ContainerTagUntold     metric.Int64ObservableCounter
 	ContainerTagWaiting    metric.Int64ObservableGauge
 }
 
@@ -154,6 +155,21 @@ func (builder *TelemetryBuilder) RegisterContainerTagUntaggedCallback(cb metric.
 	return nil
 }
 
+// RegisterContainerTagUntoldCallback sets callback for observable ContainerTagUntold metric.
+func (builder *TelemetryBuilder) RegisterContainerTagUntoldCallback(cb metric.Int64Callback) error {
+	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
+		cb(ctx, &observerInt64{inst: builder.ContainerTagUntold, obs: o})
+		return nil
+	}, builder.ContainerTagUntold)
+	if err != nil {
+		return err
+	}
+	builder.mu.Lock()
+	defer builder.mu.Unlock()
+	builder.registrations = append(builder.registrations, reg)
+	return nil
+}
+
 // RegisterContainerTagWaitingCallback sets callback for observable ContainerTagWaiting metric.
 func (builder *TelemetryBuilder) RegisterContainerTagWaitingCallback(cb metric.Int64Callback) error {
 	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
@@ -237,6 +253,12 @@ func NewTelemetryBuilder(settings component.TelemetrySettings, options ...Teleme
 		"otelcol_container_tag_untagged",
 		metric.WithDescription("Resources that went on without tags of the container they name, by reason: unknown (no source knows it), late (no source has answered in time), no_source (none answers at all), too_many (too many unknown ones, or too much is waiting). [Alpha]"),
 		metric.WithUnit("{resource}"),
+	)
+	errs = errors.Join(errs, err)
+	builder.ContainerTagUntold, err = builder.meter.Int64ObservableCounter(
+		"otelcol_container_tag_untold",
+		metric.WithDescription("What the receiver discovery was not told about a container, because it was told about 4096 others. [Alpha]"),
+		metric.WithUnit("{notice}"),
 	)
 	errs = errors.Join(errs, err)
 	builder.ContainerTagWaiting, err = builder.meter.Int64ObservableGauge(

@@ -23,6 +23,7 @@ type Recorder struct {
 	changed    chan struct{}
 	calls      []string
 	containers map[string]*entity.Container
+	recognised map[string]*entity.Technology
 	pods       map[string]*entity.Pod
 	host       []entity.Attribute
 	downs      []error
@@ -45,6 +46,16 @@ func (r *Recorder) ContainerGone(source, id string) {
 
 // Absent implements entity.Sink.
 func (r *Recorder) Absent(source, id string) { r.note("absent "+source+" "+id, nil) }
+
+// PutTechnology implements entity.Sink.
+func (r *Recorder) PutTechnology(source, id string, t *entity.Technology) {
+	r.note("technology "+source+" "+id, func() {
+		if r.recognised == nil {
+			r.recognised = make(map[string]*entity.Technology)
+		}
+		r.recognised[id] = t
+	})
+}
 
 // PutPod implements entity.Sink.
 func (r *Recorder) PutPod(source string, p *entity.Pod) {
@@ -110,6 +121,13 @@ func (r *Recorder) Container(id string) *entity.Container {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.containers[id]
+}
+
+// Technology returns what a container was last recognised as, nil for nothing.
+func (r *Recorder) Technology(id string) *entity.Technology {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.recognised[id]
 }
 
 // Containers returns all that were put and are not gone, by id.

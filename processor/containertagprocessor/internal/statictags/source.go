@@ -61,6 +61,13 @@ func (s *Source) Name() string { return sourceName }
 // Want implements entity.Source. Static tags know no containers.
 func (s *Source) Want(string, string) {}
 
+// Begin tells the tags of the configuration, so that the first data have them. It is
+// called before Run.
+func (s *Source) Begin(sink entity.Sink) {
+	t := &teller{options: s.options, sink: sink}
+	t.put(nil)
+}
+
 // Run implements entity.Source.
 func (s *Source) Run(ctx context.Context, sink entity.Sink) {
 	t := &teller{options: s.options, sink: sink}

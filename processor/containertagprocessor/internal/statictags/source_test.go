@@ -53,6 +53,13 @@ func do(t *testing.T, err error) {
 	}
 }
 
+// What the configuration says is told before anything is waited for.
+func TestBegin(t *testing.T) {
+	sink := new(sinktest.Recorder)
+	statictags.New(statictags.Options{Tags: map[string]string{"role": "any"}, File: "/nowhere"}).Begin(sink)
+	sink.AwaitHost(t, "role", "any")
+}
+
 func TestConfigurationOnly(t *testing.T) {
 	sink := start(t, "")
 	sink.Await(t, up, 1)

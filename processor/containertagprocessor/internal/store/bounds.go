@@ -16,7 +16,22 @@ const (
 	maxKey   = 512
 	maxValue = 4096
 	maxList  = 64
+	// maxHint is what a container may ask of discovery (internal/discovery/hints) and
+	// one character more: half a configuration would be another one, so all of it is
+	// kept, or it can be seen that there is too much of it.
+	maxHint = 16<<10 + utf8.UTFMax
 )
+
+// hintPrefix begins the keys by which a container asks to be collected from.
+const hintPrefix = "io.opentelemetry.discovery"
+
+// room is how long the value of a key may be.
+func room(key string) int {
+	if strings.HasPrefix(key, hintPrefix) {
+		return maxHint
+	}
+	return maxValue
+}
 
 // bounded returns a container without what is too much of it: the same one if
 // there is none.
@@ -27,7 +42,7 @@ func (s *Store) bounded(c *entity.Container) *entity.Container {
 	}
 	s.stats.Cut++
 	out := *c
-	out.Command = prefix(c.Command)
+	out.Command = prefix(c.Command, maxValue)
 	out.Labels, out.Env = cut(c.Labels), cut(c.Env)
 	out.Networks, out.Addresses = head(c.Networks), head(c.Addresses)
 	out.Image.Tags, out.Image.Digests = head(c.Image.Tags), head(c.Image.Digests)
@@ -49,7 +64,7 @@ func fits(m map[string]string) bool {
 		return false
 	}
 	for k, v := range m {
-		if len(k) > maxKey || len(v) > maxValue {
+		if len(k) > maxKey || len(v) > room(k) {
 			return false
 		}
 	}
@@ -75,18 +90,20 @@ func cut(m map[string]string) map[string]string {
 			break
 		}
 		if len(k) <= maxKey {
-			out[strings.Clone(k)] = prefix(m[k])
+			out[strings.Clone(k)] = prefix(m[k], room(k))
 		}
 	}
 	return out
 }
 
-// isIdentity tells of keys from which tags are made without being configured.
+// isIdentity tells of keys from which tags are made without being configured, and of
+// those that discovery reads.
 func isIdentity(key string) bool {
 	for _, begin := range []string{
 		"com.docker.", "io.kubernetes.", "app.kubernetes.io/", "resource.opentelemetry.io/", "com.amazonaws.ecs.",
 		"com.hashicorp.nomad.", "org.opencontainers.image.", "com.datadoghq.", "tags.datadoghq.com/", "ad.datadoghq.com/",
-		"io.rancher.", "tallyman.", "OTEL_", "DD_", "NOMAD_", "MESOS_", "MARATHON_",
+		"io.rancher.", "tallyman.", "service.technology", "OTEL_", "DD_", "NOMAD_", "MESOS_", "MARATHON_",
+		hintPrefix, "prometheus.io/",
 	} {
 		if strings.HasPrefix(key, begin) {
 			return true
@@ -96,12 +113,12 @@ func isIdentity(key string) bool {
 }
 
 // prefix cuts between characters.
-func prefix(text string) string {
-	if len(text) <= maxValue {
+func prefix(text string, most int) string {
+	if len(text) <= most {
 		return text
 	}
-	n := maxValue
-	for n > maxValue-utf8.UTFMax && !utf8.RuneStart(text[n]) {
+	n := most
+	for n > most-utf8.UTFMax && !utf8.RuneStart(text[n]) {
 		n--
 	}
 	return strings.Clone(text[:n])

@@ -100,6 +100,33 @@ func TestCutBetweenCharacters(t *testing.T) {
 	f(strings.Repeat("\xff", 2*maxValue), maxValue)
 }
 
+// What a container asks of discovery is kept whole, up to what discovery takes and so
+// that more of it can be seen; it goes before other keys.
+func TestHintsAreKept(t *testing.T) {
+	const (
+		config  = "io.opentelemetry.discovery.metrics/config"
+		longest = 16 << 10 // internal/discovery/hints
+	)
+	whole := strings.Repeat("v", longest)
+	c := &entity.Container{Labels: map[string]string{config: whole}}
+	if got, cut := told(t, c); got != c || cut != 0 {
+		t.Errorf("%d cut, copied: %v", cut, got != c)
+	}
+	for _, more := range []string{whole + whole, whole + "\u20ac" + whole, whole + "xxx\u20ac" + whole} {
+		got, cut := told(t, &entity.Container{Labels: map[string]string{config: more}})
+		if n := len(got.Labels[config]); n <= longest || n > longest+utf8.UTFMax || cut != 1 {
+			t.Errorf("%d bytes, %d cut", n, cut)
+		}
+	}
+	p := &entity.Pod{UID: "p", Annotations: numbered(5000)}
+	p.Annotations[config], p.Annotations["prometheus.io/scrape"] = "x", "true"
+	r := newRig(t, store.Options{})
+	r.PutPod("best", p)
+	if got := r.view.pods["p"].Annotations; len(got) != maxPairs || got[config] != "x" || got["prometheus.io/scrape"] != "true" {
+		t.Errorf("%d kept", len(got))
+	}
+}
+
 // A label of 10 MB is cut, and its text is not held on to.
 func TestHugeLabel(t *testing.T) {
 	const huge = 10 << 20

@@ -11,7 +11,7 @@ import (
 var zero time.Time
 
 func (s *Store) add(id string) *record {
-	r := &record{id: id, told: make([]*entity.Container, len(s.options.Containers))}
+	r := &record{id: id, told: make([]*entity.Container, len(s.options.Containers)), technology: s.recognised[id]}
 	s.containers[id] = r
 	return r
 }
@@ -30,6 +30,7 @@ func (s *Store) pod(uid string) *podRecord {
 func (s *Store) refresh(id string, r *record) {
 	before := r.merged
 	r.merged = merge(r.told)
+	r.shown = withTechnology(r.merged, r.technology)
 	s.moveAddresses(id, before, r.merged)
 	s.join(id, before, r.merged)
 	s.tell(id, r)
@@ -97,7 +98,7 @@ func podOf(c *entity.Container) string {
 
 // entityOf is what subscribers are told of a record.
 func (s *Store) entityOf(r *record) *Entity {
-	e := &Entity{Container: r.merged, Dead: r.dead(), Complete: s.complete(r)}
+	e := &Entity{Container: r.shown, Told: r.merged, Technology: r.technology, Dead: r.dead(), Complete: s.complete(r)}
 	if p := s.pods[podOf(r.merged)]; p != nil {
 		e.Pod = p.pod
 	}

@@ -2,6 +2,7 @@ package store
 
 import (
 	"maps"
+	"slices"
 
 	"github.com/tallymanhq/tallyman/processor/containertagprocessor/internal/entity"
 )
@@ -52,6 +53,16 @@ func fill(to, from *entity.Container) {
 	}
 }
 
+// withTechnology is a container with what it was recognised as.
+func withTechnology(c *entity.Container, t *entity.Technology) *entity.Container {
+	if c == nil || t == nil {
+		return c
+	}
+	out := *c
+	out.Technology = t
+	return &out
+}
+
 func text(to *string, from string) {
 	if *to == "" {
 		*to = from
@@ -92,6 +103,19 @@ func mergePods(told []*entity.Pod) *entity.Pod {
 		}
 	}
 	return out
+}
+
+// mergedPod is mergePods with labels and annotations as they are now, where somebody
+// knows: they may be changed and taken away while the pod runs.
+func (s *Store) mergedPod(told []*entity.Pod) *entity.Pod {
+	all := mergePods(told)
+	place := slices.Index(s.options.Containers, s.options.Current)
+	if place < 0 || told[place] == nil || told[place] == all {
+		return all
+	}
+	out := *all
+	out.Labels, out.Annotations = told[place].Labels, told[place].Annotations
+	return &out
 }
 
 func fillPod(to, from *entity.Pod) {

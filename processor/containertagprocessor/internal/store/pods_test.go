@@ -6,6 +6,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
 	"github.com/tallymanhq/tallyman/processor/containertagprocessor/internal/entity"
 	"github.com/tallymanhq/tallyman/processor/containertagprocessor/internal/store"
 )
@@ -176,4 +179,30 @@ func TestUnknownPods(t *testing.T) {
 	if n := r.Stats().Pods; n != 1 {
 		t.Errorf("%d pods", n)
 	}
+}
+
+// A runtime knows labels and annotations of a pod's start; who knows those of now is
+// believed, also in what is not there any more.
+func TestCurrentPod(t *testing.T) {
+	r := newRig(t, store.Options{Containers: []string{"runtime", "kubelet"}, Current: "kubelet"})
+	r.PutPod("runtime", &entity.Pod{
+		UID: "p", Name: "web-0", Labels: map[string]string{"a": "old"}, Annotations: map[string]string{"x": "old", "y": "old"},
+	})
+	check := func(labels, annotations map[string]string) {
+		t.Helper()
+		got := r.view.pods["p"]
+		if got.Name != "web-0" {
+			t.Errorf("name %q", got.Name)
+		}
+		if diff := cmp.Diff([]map[string]string{labels, annotations}, []map[string]string{got.Labels, got.Annotations}, cmpopts.EquateEmpty()); diff != "" {
+			t.Error(diff)
+		}
+	}
+	check(map[string]string{"a": "old"}, map[string]string{"x": "old", "y": "old"})
+	r.PutPod("kubelet", &entity.Pod{UID: "p", Labels: map[string]string{"b": "new"}, Annotations: map[string]string{"x": "new"}})
+	check(map[string]string{"b": "new"}, map[string]string{"x": "new"})
+	r.PutPod("runtime", &entity.Pod{UID: "p", Name: "web-0", Annotations: map[string]string{"y": "old"}})
+	check(map[string]string{"b": "new"}, map[string]string{"x": "new"})
+	r.PutPod("kubelet", &entity.Pod{UID: "p"})
+	check(nil, nil)
 }

@@ -18,8 +18,10 @@ type record struct {
 	asked time.Time
 	// died is when the last source said that it is gone; zero while it lives.
 	died time.Time
-	// merged is told in one; nil while nobody knows it.
-	merged *entity.Container
+	// merged is told in one; nil while nobody knows it. shown is merged with
+	// technology in it.
+	merged, shown *entity.Container
+	technology    *entity.Technology
 	// before and after it in the queue of the dead.
 	before, after *record
 }

@@ -37,8 +37,12 @@ func (s *Store) ContainerGone(name, id string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	src, place := s.source(name)
+	if place < 0 { // it was recognised there; the last word on that stays
+		delete(s.recognised, id)
+		return
+	}
 	r := s.containers[id]
-	if place < 0 || r == nil || r.told[place] == nil {
+	if r == nil || r.told[place] == nil {
 		return
 	}
 	r.gone |= src.bit
@@ -65,6 +69,29 @@ func (s *Store) Absent(name, id string) {
 	s.tell(id, r)
 }
 
+// PutTechnology implements [entity.Sink]. How many are remembered for containers
+// that nobody else tells of is bounded by who tells.
+func (s *Store) PutTechnology(_, id string, t *entity.Technology) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if t == nil {
+		delete(s.recognised, id)
+	} else {
+		s.recognised[id] = t
+	}
+	r := s.containers[id]
+	if r == nil || isSame(r.technology, t) {
+		return
+	}
+	r.technology = t
+	r.shown = withTechnology(r.merged, t)
+	s.tell(id, r)
+}
+
+func isSame(a, b *entity.Technology) bool {
+	return a == b || a != nil && b != nil && *a == *b
+}
+
 // PutPod implements [entity.Sink].
 func (s *Store) PutPod(name string, p *entity.Pod) {
 	s.mu.Lock()
@@ -77,7 +104,7 @@ func (s *Store) PutPod(name string, p *entity.Pod) {
 	s.nowKnown(record)
 	record.told[place] = s.boundedPod(p)
 	record.gone &^= src.bit
-	record.pod, record.died = mergePods(record.told), zero
+	record.pod, record.died = s.mergedPod(record.told), zero
 	for _, to := range s.subscribers {
 		to.PodChanged(p.UID, record.pod)
 	}

@@ -30,6 +30,9 @@ type Options struct {
 	// Containers are the names of the sources of containers, best first. Host
 	// are those of host attributes, best first.
 	Containers, Host []string
+	// Current is the source that knows labels and annotations of a pod as they are
+	// now, and not as they were when it started; "" if there is none.
+	Current string
 	// Grace is how long the dead stay known, MaxDead how many at most, and
 	// MaxUnknown how many ids that nobody knows, of containers and again of
 	// pods; 0 means the defaults: 5 minutes, 2000, 1000.
@@ -43,6 +46,12 @@ type Options struct {
 type Entity struct {
 	// Container is nil while no source knows it.
 	Container *entity.Container
+	// Told is Container without the technology, the same pointer while it is
+	// recognised as something else.
+	Told *entity.Container
+	// Technology is what it was recognised as, also while no source knows it; nil
+	// for nothing. Container has it, too.
+	Technology *entity.Technology
 	// Pod is the one it belongs to, nil if it is in none or that is not known.
 	Pod *entity.Pod
 	// Dead: it was removed.
@@ -87,6 +96,7 @@ type Store struct {
 	host        map[string][]entity.Attribute // by source
 	sources     map[string]*source
 	owners      map[netip.Addr][]string // ids of who has an address, the last to get it last
+	recognised  map[string]*entity.Technology
 	dead        queue
 	subscribers []Subscriber
 	unknown     int
@@ -128,6 +138,7 @@ func New(o Options, want func(id, podUID string)) *Store {
 		host:       map[string][]entity.Attribute{},
 		sources:    map[string]*source{},
 		owners:     map[netip.Addr][]string{},
+		recognised: map[string]*entity.Technology{},
 	}
 	for i, name := range o.Containers {
 		s.sources[name] = &source{bit: 1 << i}

@@ -23,6 +23,7 @@ type Compiler struct {
 	mapped    Level // of attributes that the operator has named
 	adTags    Level
 	carried   Level // of attributes that only the application knows
+	evidence  bool
 	aliasRank Level
 }
 
@@ -44,7 +45,7 @@ type mapping struct{ key, attribute string }
 // New checks and compiles options. Errors begin with the field, in the spelling
 // of the configuration: labels.allow[2]: ...
 func New(o Options) (*Compiler, error) {
-	c := &Compiler{level: o.Cardinality, max: o.MaxAttributes, maxValue: o.MaxValueLength, rows: map[string]row{}}
+	c := &Compiler{level: o.Cardinality, max: o.MaxAttributes, maxValue: o.MaxValueLength, evidence: o.Evidence, rows: map[string]row{}}
 	if err := c.setCaps(); err != nil {
 		return nil, err
 	}
@@ -184,6 +185,19 @@ func (c *Compiler) Container(con *entity.Container, pod *entity.Pod) *Set {
 	return &b.set
 }
 
+// Recognised returns the attributes of a container of which nothing is known but
+// what it was recognised as.
+func (c *Compiler) Recognised(t *entity.Technology) *Set {
+	b := &builder{c: c}
+	in := b.input(&entity.Container{Technology: t}, nil)
+	for _, r := range table {
+		if r.key == technologyKey || r.evidence {
+			b.addRow(in, r)
+		}
+	}
+	return &b.set
+}
+
 // Pod returns the attributes of a pod, for data that name no container of it.
 func (c *Compiler) Pod(pod *entity.Pod) *Set {
 	return c.Container(&entity.Container{}, pod)
@@ -206,7 +220,7 @@ func (b *builder) addAlias(con *entity.Container) {
 
 // addRow sets an attribute from the first of its origins that has one to give.
 func (b *builder) addRow(in *input, r row) {
-	if r.level > b.c.level {
+	if r.level > b.c.level || r.evidence && !b.shows(in.recognised.Name) {
 		return
 	}
 	for _, o := range r.from {
@@ -220,6 +234,13 @@ func (b *builder) addRow(in *input, r row) {
 			return
 		}
 	}
+}
+
+// shows tells whether evidence is asked for, and is of the technology that is there:
+// somebody else may have said another.
+func (b *builder) shows(recognised string) bool {
+	at, found := b.search(technologyKey)
+	return b.c.evidence && found && b.set.Attributes[at].Value == recognised
 }
 
 // addAllowed takes over what the rules allow, under its own name.

@@ -46,6 +46,7 @@ func fixtures() []fixture {
 			"org.opencontainers.image.revision": "8f4c1d2e3b5a69788796a5b4c3d2e1f0a9b8c7d6",
 			"org.opencontainers.image.source":   "https://git.example/shop/web",
 		}, nil)},
+		{name: "recognised", con: recognised(), options: tags.Options{Evidence: true}},
 		{name: "variables", con: variables(), options: tags.Options{Env: tags.Rules{Allow: []string{"APP_*"}}}},
 		{name: "rules", con: ruled(), pod: pod(), options: tags.Options{
 			Labels:      tags.Rules{Allow: []string{"com.example.*"}, Deny: []string{"*.internal"}, Attributes: map[string]string{"owner": "team"}},
@@ -119,6 +120,12 @@ func ecs() *entity.Container {
 			Family:       "shop", Revision: "3", ContainerName: "web", LaunchType: "fargate", Service: "shop-front",
 		},
 	}
+}
+
+func recognised() *entity.Container {
+	con := engine("eager_noether", nil, nil)
+	con.Technology = &entity.Technology{Name: "nginx", Confidence: "certain", SeenBy: "executable nginx"}
+	return con
 }
 
 func variables() *entity.Container {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -54,6 +55,21 @@ func compareGolden(t *testing.T, name, got string) {
 	require.NoError(t, err)
 	if diff := cmp.Diff(string(want), got); diff != "" {
 		t.Errorf("%s (%s=1 updates it): -want +got\n%s", file, testkit.UpdateEnv, diff)
+	}
+}
+
+// A name that is an attribute is not a folder of attributes, too: who keeps them as
+// objects (Elasticsearch) refuses that. The semantic conventions ask for the same.
+func TestNoNameIsAFolder(t *testing.T) {
+	var names []string
+	for _, found := range regexp.MustCompile("(?m)^\\| `([a-z_.0-9]+)`").FindAllStringSubmatch(tags.Markdown(), -1) {
+		names = append(names, found[1])
+	}
+	require.Contains(t, names, "service.technology")
+	for _, folder := range names {
+		for _, name := range names {
+			require.False(t, strings.HasPrefix(name, folder+"."), "%s lies below %s", name, folder)
+		}
 	}
 }
 

@@ -34,6 +34,8 @@ type input struct {
 	values   [kinds]map[string]string
 	rules    *[kinds]rules
 	resource map[string]string // OTEL_RESOURCE_ATTRIBUTES
+	// recognised is empty where nothing was.
+	recognised entity.Technology
 }
 
 func (b *builder) input(con *entity.Container, pod *entity.Pod) *input {
@@ -49,6 +51,9 @@ func (b *builder) input(con *entity.Container, pod *entity.Pod) *input {
 	}
 	in.values = [kinds]map[string]string{
 		labels: con.Labels, env: con.Env, podLabels: in.pod.Labels, annotations: in.pod.Annotations,
+	}
+	if con.Technology != nil {
+		in.recognised = *con.Technology
 	}
 	in.resource = b.resourceAttributes(in.get(env, resourceVariable))
 	return in

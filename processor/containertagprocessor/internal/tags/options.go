@@ -38,6 +38,9 @@ type Options struct {
 	// MaxValueLength is in bytes, 1024 by default. Values are cut between
 	// characters.
 	MaxValueLength int `mapstructure:"max_value_length"`
+	// Evidence adds by what a technology was recognised. It is recognition.evidence
+	// in the configuration.
+	Evidence bool `mapstructure:"-"`
 }
 
 // Rules name labels, variables or annotations by their keys.

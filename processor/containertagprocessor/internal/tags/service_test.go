@@ -7,6 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/tallymanhq/tallyman/processor/containertagprocessor/internal/entity"
+	"github.com/tallymanhq/tallyman/processor/containertagprocessor/internal/selection"
 	"github.com/tallymanhq/tallyman/processor/containertagprocessor/internal/tags"
 )
 
@@ -127,6 +128,51 @@ func TestDeploymentEnvironment(t *testing.T) {
 		label("com.datadoghq.tags.env", "d", "d"),
 		podLabel("tags.datadoghq.com/env", "e"),
 		annotation("resource.opentelemetry.io/deployment.environment.name", "f"),
+	})
+}
+
+// What an application says of itself comes before what it was recognised as.
+func TestServiceTechnology(t *testing.T) {
+	checkOrder(t, "service.technology", []claim{
+		resource("service.technology=a", "a"),
+		label("service.technology", "b", "b"),
+		annotation("resource.opentelemetry.io/service.technology", "c"),
+		inContainer("d", func(c *entity.Container) { c.Technology = &entity.Technology{Name: "d"} }),
+	})
+}
+
+// Evidence is there on demand, and only beside what it is evidence of.
+func TestEvidence(t *testing.T) {
+	f := func(o tags.Options, labels map[string]string, want map[string]string) {
+		t.Helper()
+		con := &entity.Container{Labels: labels, Technology: &entity.Technology{Name: "redis", Confidence: "certain", SeenBy: "executable redis-server"}}
+		require.Equal(t, want, byKey(compile(t, o).Container(con, nil)))
+	}
+	shown := map[string]string{
+		"service.technology": "redis", "service.technology_confidence": "certain", "service.technology_seen_by": "executable redis-server",
+	}
+	mapped := tags.Rules{Attributes: map[string]string{"what": "service.technology"}}
+	f(tags.Options{}, nil, map[string]string{"service.technology": "redis"})
+	f(tags.Options{Evidence: true}, nil, shown)
+	f(tags.Options{Evidence: true, Cardinality: tags.Low}, nil, shown)
+	f(tags.Options{Evidence: true, Cardinality: tags.None}, nil, map[string]string{})
+	f(tags.Options{Evidence: true}, map[string]string{"service.technology": "redis"}, shown)
+	f(tags.Options{Evidence: true}, map[string]string{"service.technology": "valkey"}, map[string]string{"service.technology": "valkey"})
+	f(tags.Options{Evidence: true, Labels: mapped}, map[string]string{"what": "keydb"}, map[string]string{"service.technology": "keydb"})
+}
+
+// Of a container that no source knows, nothing else is said.
+func TestRecognisedAlone(t *testing.T) {
+	alias := []tags.Alias{{Match: selection.Rule{ContainerName: "*"}, Name: "all"}}
+	f := func(o tags.Options, want map[string]string) {
+		t.Helper()
+		o.Aliases = alias
+		require.Equal(t, want, byKey(compile(t, o).Recognised(&entity.Technology{Name: "redis", Confidence: "likely", SeenBy: "image redis"})))
+	}
+	f(tags.Options{}, map[string]string{"service.technology": "redis"})
+	f(tags.Options{Cardinality: tags.None}, map[string]string{})
+	f(tags.Options{Evidence: true}, map[string]string{
+		"service.technology": "redis", "service.technology_confidence": "likely", "service.technology_seen_by": "image redis",
 	})
 }
 

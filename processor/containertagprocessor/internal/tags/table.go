@@ -10,6 +10,11 @@ const (
 	rowCarried = "<key of a resource attribute>"
 )
 
+// technologyKey is what runs in a container, by name. Recognised, it has others
+// beside it that say how; what an application says of itself has not. Their names do
+// not lie below it: a name that is a value must not be a folder of names, too.
+const technologyKey = "service.technology"
+
 const (
 	swarmServiceName = "com.docker.swarm.service.name"
 	stackNamespace   = "com.docker.stack.namespace"
@@ -24,6 +29,8 @@ type row struct {
 	// number: a hexadecimal number is nothing unusual.
 	number bool
 	note   string // for the reader
+	// evidence: of the recognition, on demand.
+	evidence bool
 }
 
 // table is in the order of importance: when there are too many attributes, those
@@ -64,6 +71,16 @@ var table = []row{
 	{key: "deployment.environment.name", level: Low, claim: true, from: []origin{
 		resource("deployment.environment.name"), resource("deployment.environment"), variable("DD_ENV"),
 		label("com.datadoghq.tags.env"), podLabel("tags.datadoghq.com/env"), annotation(resourceAnnotation + "deployment.environment.name"),
+	}},
+	{key: technologyKey, level: Low, claim: true, from: []origin{
+		resource(technologyKey), label(technologyKey), annotation(resourceAnnotation + technologyKey),
+		fact("receiver discovery, by `recognition`", func(in *input) string { return in.recognised.Name }),
+	}},
+	{key: technologyKey + "_confidence", level: Low, evidence: true, from: []origin{
+		fact("with `recognition.evidence`: certain, likely, possible", func(in *input) string { return in.recognised.Confidence }),
+	}},
+	{key: technologyKey + "_seen_by", level: Low, evidence: true, from: []origin{
+		fact("with `recognition.evidence`: in words", func(in *input) string { return in.recognised.SeenBy }),
 	}},
 	{key: "container.alias", level: Low, claim: true, from: []origin{label("tallyman.alias")}, note: "`aliases` of the configuration"},
 	{key: "container.name", level: High, from: []origin{

@@ -9,8 +9,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/tallymanhq/tallyman/internal/sockdiag"
 	"github.com/tallymanhq/tallyman/receiver/ebpfconntrackreceiver/internal/connstream"
-	"github.com/tallymanhq/tallyman/receiver/ebpfconntrackreceiver/internal/sockdiag"
 )
 
 // A socket's cookie is the one that was given to who asked for it while it was

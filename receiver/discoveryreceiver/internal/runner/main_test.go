@@ -1,0 +1,9 @@
+package runner_test
+
+import (
+	"testing"
+
+	"github.com/tallymanhq/tallyman/internal/testkit"
+)
+
+func TestMain(m *testing.M) { testkit.Main(m) }
