@@ -79,7 +79,32 @@ func readFile(path string) (map[string]any, error) {
 	if err := yaml.Unmarshal(content, &one); err != nil {
 		return nil, fmt.Errorf("read configuration %s: %w", path, err)
 	}
+	for key, value := range one {
+		one[key] = textKeys(value)
+	}
 	return one, nil
+}
+
+// textKeys makes text of every key, as the Collector does: YAML has keys that are
+// numbers or null too.
+func textKeys(value any) any {
+	switch v := value.(type) {
+	case []any:
+		for i, one := range v {
+			v[i] = textKeys(one)
+		}
+	case map[string]any:
+		for key, one := range v {
+			v[key] = textKeys(one)
+		}
+	case map[any]any:
+		result := make(map[string]any, len(v))
+		for key, one := range v {
+			result[fmt.Sprint(key)] = textKeys(one)
+		}
+		return result
+	}
+	return value
 }
 
 // merge puts from over into, as the Collector merges files: maps key by key, all

@@ -175,6 +175,8 @@ func TestMistakes(t *testing.T) {
 	f("receivers: {discovery: {labls: true, rool: 1}}", "", "receivers::discovery: has invalid keys: labls, rool")
 	f("receivers: {discovery: {rules: [{rule: a, reciever: b}]}}", "", "rules[0]", "reciever")
 	f("receivers: {discovery: {Labels: true}}", "", "Labels")
+	f("receivers: {discovery: {rules: [{3: a}]}}", "", "rules[0]", "3")
+	f("receivers: {discovery: {rules: ['${yaml:3: a}']}}", "", "rules[0]", "3")
 	f("receivers: {discovery: {labels: maybe}}", "", "labels", "bool")
 	f("receivers: {discovery: {rules: {a: 1}}}", "", "rules")
 	f("receivers: {discovery: 7}", "", "receivers::discovery: is no map")
@@ -212,7 +214,7 @@ func TestDefaultsAreThePlans(t *testing.T) {
 func FuzzLoad(f *testing.F) {
 	f.Add([]byte(one))
 	f.Add([]byte("receivers: {discovery: {root_path: '${yaml:${a}}$$${env:x}'}}"))
-	f.Add([]byte("receivers: {discovery: {rules: [null, 1, {config: []}]}}"))
+	f.Add([]byte("receivers: {discovery: {rules: [null, 1, {config: []}, {3: a, null: b}]}}"))
 	path := filepath.Join(f.TempDir(), "x.yaml")
 	f.Fuzz(func(t *testing.T, text []byte) {
 		if strings.Contains(string(text), "file:") {

@@ -154,7 +154,7 @@ func (e *expander) text(text string, below func(any) (any, error)) (any, error) 
 			text = got // verbatim, with a newline at its end
 			continue
 		}
-		if value, err = below(value); err != nil {
+		if value, err = below(textKeys(value)); err != nil {
 			return nil, err
 		}
 		return expanded{value: value, text: got}, nil
