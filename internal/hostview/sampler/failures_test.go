@@ -62,12 +62,6 @@ func (l *life) start(parent int, comm string) int {
 	return pid
 }
 
-func (l *life) end(pid int, status syscall.WaitStatus) {
-	l.s.apply(l.t, &Observation{
-		Kind: procstream.Exited, At: l.at, PID: pid, Start: uint64(pid), Exit: procstream.Exit{Status: status},
-	})
-}
-
 // wait lets time pass, judged every second.
 func (l *life) wait(d time.Duration) {
 	until := l.at.Add(d)

@@ -87,19 +87,16 @@ func (s *Sampler) apply(t *Target, o *Observation) {
 	if !t.IsContainer() {
 		return
 	}
-	if o.Kind != procstream.Exited && o.At.Before(t.processes.trustedFrom) {
-		return // what was looked up since knows it; but not how one ended
-	}
 	p := &t.processes
+	if p.isLate(o) && o.Kind != procstream.Exited {
+		if p.seen(o.PID) {
+			return // the look knows it; but not how one ended
+		}
+		p.recall(o)
+	}
 	switch o.Kind {
 	case procstream.Forked:
-		parent := p.known[o.PPID]
-		// Somebody nobody has told of starts processes here.
-		p.doubtful = p.doubtful || parent == nil && p.init == nil
-		s.enter(p, o, parent != nil && (parent == p.init || parent.child))
-		if known := p.known[o.PID]; known != nil {
-			t.childStarted(known, o.At)
-		}
+		s.forked(t, o)
 	case procstream.Moved:
 		if o.Left {
 			t.left(o)
@@ -112,6 +109,52 @@ func (s *Sampler) apply(t *Target, o *Observation) {
 	case procstream.Exited:
 		s.exited(t, o)
 	}
+}
+
+// isLate reports whether what is told was before the last look.
+func (p *processes) isLate(o *Observation) bool { return o.At.Before(p.trustedFrom) }
+
+// seen reports whether the last look has found somebody with this number.
+func (p *processes) seen(pid int) bool {
+	known := p.known[pid]
+	return known != nil && known.look.Equal(p.lookedAt)
+}
+
+// recall makes a process known again that the last look has missed. It had ended
+// by then, or left, of which the stream tells next. If there is no room, its end
+// is still waited for among the missed.
+func (p *processes) recall(o *Observation) {
+	if len(p.known) >= processMax {
+		return
+	}
+	if known := p.takeMissed(o); known != nil {
+		p.known[o.PID] = known
+	}
+}
+
+// forked adds a process.
+func (s *Sampler) forked(t *Target, o *Observation) {
+	p := &t.processes
+	parent := p.known[o.PPID]
+	if parent == nil && p.init == nil && !p.isLate(o) && !p.areSiblings(o.PPID) {
+		p.doubtful = true // somebody nobody has told of starts processes here
+	}
+	s.enter(p, o, parent != nil && (parent == p.init || parent.child))
+	if known := p.known[o.PID]; known != nil {
+		t.childStarted(known, o.At)
+	}
+}
+
+// areSiblings reports whether the processes that are known, if any, all have this
+// parent. runc's helpers do: each starts the next as a child of its own parent
+// (CLONE_PARENT), which is outside.
+func (p *processes) areSiblings(ppid int) bool {
+	for _, known := range p.known {
+		if known.PPID != ppid {
+			return false
+		}
+	}
+	return len(p.known) > 0
 }
 
 // enter makes a process known. One that is known already has only moved
@@ -164,7 +207,7 @@ func (s *Sampler) executed(t *Target, o *Observation) {
 	known.Comm, known.executed, known.began = o.Comm, true, o.At
 	t.childStarted(known, o.At)
 	t.parentReplaced(known)
-	if p.init != nil && !p.followsHelper(known, o.At.Sub(t.FirstSeen)) {
+	if p.init != nil && !p.isFirstAfterAll(known, o, o.At.Sub(t.FirstSeen)) {
 		return
 	}
 	p.init, p.initGone = known, false
@@ -178,6 +221,16 @@ func (s *Sampler) executed(t *Target, o *Observation) {
 // helperMax is how old a container may be when its helpers have left. It took
 // 12 s on an emulated machine.
 const helperMax = 30 * time.Second
+
+// isFirstAfterAll reports whether somebody who runs a program is the first process in
+// place of the one that was taken for it. What is told late was before the look that
+// found the first one gone: a child of it is then just a child.
+func (p *processes) isFirstAfterAll(known *process, o *Observation, age time.Duration) bool {
+	if p.isLate(o) {
+		return known.PPID != p.init.PID && p.followsHelper(known, age) || p.tookChildOf(known)
+	}
+	return p.followsHelper(known, age)
+}
 
 // followsHelper reports whether what was taken for the first process was a
 // helper of the runtime. It has ended by the time the first process runs its
@@ -194,6 +247,13 @@ func (p *processes) followsHelper(known *process, age time.Duration) bool {
 		return p.init.vpid == p.init.PID
 	}
 	return age < helperMax
+}
+
+// tookChildOf reports whether the last look has taken a child for the first
+// process, which had ended. Pid 1 of a namespace that was made inside the container
+// is younger than the first process.
+func (p *processes) tookChildOf(known *process) bool {
+	return known.vpid == 1 && p.init.vpid != 1 && known.isOlder(p.init)
 }
 
 // exited takes a process out, and notes an OOM kill.
@@ -226,6 +286,12 @@ func (p *processes) ended(o *Observation) *process {
 		delete(p.known, o.PID)
 		return known
 	}
+	return p.takeMissed(o)
+}
+
+// takeMissed takes a process out of those that the last look missed, or returns
+// nil.
+func (p *processes) takeMissed(o *Observation) *process {
 	for i, missed := range p.missed {
 		if missed.PID == o.PID && missed.Start == o.Start {
 			p.missed = slices.Delete(p.missed, i, i+1)
@@ -263,10 +329,17 @@ func (s *Sampler) checkLedger(t *Target, now time.Time, slow bool) {
 // lookAgain asks /proc for what the stream has not told.
 func (s *Sampler) lookAgain(t *Target, now time.Time) {
 	p, from := &t.processes, s.now()
+	before := p.init
 	if p.doubtful && !p.initGone && p.init != nil && p.init.vpid != 1 {
 		p.init = nil // it may be a child of one that was not told
 	}
-	s.look(t, now, p.doubtful)
+	if !s.look(t, now, p.doubtful) {
+		p.init = before
+		return // still in doubt, but nothing that is told is known already
+	}
+	if p.init == nil {
+		p.init = before // all have gone
+	}
 	p.doubtful, p.trustedFrom = false, from
 	for _, known := range p.known {
 		known.child = known.child || p.descends(known)

@@ -1,14 +1,12 @@
 package sampler
 
 import (
-	"os"
-	"path/filepath"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/tallymanhq/tallyman/internal/cgroup"
 	"github.com/tallymanhq/tallyman/internal/container"
 	"github.com/tallymanhq/tallyman/internal/hostfs"
 	"github.com/tallymanhq/tallyman/internal/procstream"
@@ -19,6 +17,8 @@ type story struct {
 	s  *Sampler
 	t  *Target
 	at time.Time
+	// root is where its host's files are, if it has one.
+	root string
 }
 
 func newStory() *story {
@@ -38,6 +38,12 @@ func (y *story) tell(kind procstream.EventKind, pid, ppid, vpid int) *Observatio
 	o := &Observation{Kind: kind, At: y.at, Root: y.t.Path, RootID: y.t.Inode, PID: pid, PPID: ppid, VPID: vpid, Start: uint64(pid)}
 	y.s.apply(y.t, o)
 	return o
+}
+
+func (y *story) end(pid int, status syscall.WaitStatus) {
+	y.s.apply(y.t, &Observation{
+		Kind: procstream.Exited, At: y.at, PID: pid, Start: uint64(pid), Exit: procstream.Exit{Status: status},
+	})
 }
 
 // runc's helper replaces itself inside the container's cgroup, starts what
@@ -85,6 +91,13 @@ func TestFirstProcessStaysTheFirst(t *testing.T) {
 	host.tell(procstream.Moved, 12, 10, 12)
 	host.tell(procstream.Executed, 12, 10, 12)
 	require.Equal(t, 11, host.t.InitPID)
+
+	visited := newStory() // by one that is older, and pid 1 of a namespace
+	visited.tell(procstream.Moved, 11, 10, 11)
+	visited.tell(procstream.Executed, 11, 10, 11)
+	visited.tell(procstream.Moved, 9, 10, 1)
+	visited.tell(procstream.Executed, 9, 10, 1)
+	require.Equal(t, 11, visited.t.InitPID)
 }
 
 // An exec session comes from outside; its children are none of the first
@@ -152,42 +165,4 @@ func TestNumberOfALostProcess(t *testing.T) {
 	l.happen(procstream.Forked, 300, supervisor, "old")
 	l.s.apply(l.t, &Observation{Kind: procstream.Forked, At: l.at, PID: 300, PPID: supervisor, Start: 301, Comm: "new"})
 	require.Equal(t, "new", l.t.processes.known[300].Comm)
-}
-
-// The look for processes after a loss comes between the end of a victim and the
-// word of it. The victim is known all the same, and known once.
-func TestVictimEndedBeforeTheLook(t *testing.T) {
-	root := t.TempDir()
-	write := func(name, text string) {
-		t.Helper()
-		name = filepath.Join(root, name)
-		require.NoError(t, os.MkdirAll(filepath.Dir(name), 0o755))
-		require.NoError(t, os.WriteFile(name, []byte(text), 0o644))
-	}
-	write("proc/self/mountinfo", "30 20 0:26 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n")
-	write("sys/fs/cgroup/cgroup.controllers", "memory\n")
-	l := newLife()
-	write("sys/fs/cgroup"+l.t.Path+"/cgroup.procs", "") // all have gone
-	roots := hostfs.NewRoots(root)
-	host, err := cgroup.Detect(roots)
-	require.NoError(t, err)
-	l.s.host, l.s.proc = host, procstream.NewReader(roots)
-	victim := l.start(supervisor, "worker")
-	ended := l.at
-	l.at = l.at.Add(time.Millisecond)
-	l.s.now = func() time.Time { return l.at }
-	l.t.processes.doubtful = true
-	l.s.lookAgain(l.t, l.at)
-	require.Empty(t, l.t.processes.known)
-	late := &Observation{
-		Kind: procstream.Exited, At: ended, PID: victim, PPID: supervisor, Start: uint64(victim),
-		Exit: procstream.Exit{OOM: true},
-	}
-	for range 2 {
-		l.s.apply(l.t, late)
-	}
-	pending := l.t.verdict.pending
-	require.NotNil(t, pending)
-	require.Equal(t, uint64(1), pending.kills)
-	require.True(t, pending.lost[0].child)
 }

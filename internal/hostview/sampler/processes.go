@@ -29,8 +29,8 @@ type processes struct {
 	initGone bool
 	// doubtful: events were lost; the processes must be looked at.
 	doubtful bool
-	// trustedFrom is when they were last looked at: what the stream tells of
-	// the time before is known.
+	// trustedFrom is when they were last looked at: of whom was found then, what
+	// the stream tells of the time before is known.
 	trustedFrom time.Time
 	// tasks is Sample.Pids at the last look: while it stays the same, the
 	// processes are most likely the same too.
@@ -96,12 +96,12 @@ func (s *Sampler) watchProcesses(t *Target, now time.Time, slow bool) {
 }
 
 // look reads the container's processes. Those already known are read again
-// only if renew is set.
-func (s *Sampler) look(t *Target, now time.Time, renew bool) {
+// only if renew is set. It reports whether there was anything to read.
+func (s *Sampler) look(t *Target, now time.Time, renew bool) bool {
 	p := &t.processes
 	pids, err := s.pids(t)
 	if err != nil {
-		return // gone, or not to be read: not the same as empty
+		return false // gone, or not to be read: not the same as empty
 	}
 	if p.known == nil {
 		p.known = map[int]*process{}
@@ -134,6 +134,7 @@ func (s *Sampler) look(t *Target, now time.Time, renew bool) {
 		p.settled = p.settled && !known.fresh
 	}
 	p.settled = p.settled && len(p.gone) == 0
+	return true
 }
 
 // pids lists the processes of the container's cgroup and those inside it.
@@ -211,7 +212,7 @@ func (s *Sampler) findInit(t *Target, now time.Time) {
 			p.init = known
 			break
 		}
-		if p.init == nil || known.Start < p.init.Start || (known.Start == p.init.Start && known.PID < p.init.PID) {
+		if p.init == nil || known.isOlder(p.init) {
 			p.init = known
 		}
 	}
@@ -245,10 +246,13 @@ func (s *Sampler) wasHelper(t *Target, now time.Time) bool {
 // isHelper reports whether a process is older than the first one: it set the
 // container up and left, and cannot be a victim.
 func (p *processes) isHelper(o *process) bool {
-	if p.init == nil || o == p.init {
-		return false
-	}
-	return cmp.Or(cmp.Compare(o.Start, p.init.Start), cmp.Compare(o.PID, p.init.PID)) < 0
+	return p.init != nil && o.isOlder(p.init)
+}
+
+// isOlder compares starts, and numbers where those are equal: a start is exact to
+// 10 ms.
+func (p *process) isOlder(than *process) bool {
+	return cmp.Or(cmp.Compare(p.Start, than.Start), cmp.Compare(p.PID, than.PID)) < 0
 }
 
 // descends climbs from a process to the container's first one.
