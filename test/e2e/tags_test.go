@@ -26,7 +26,10 @@ func TestSelection(t *testing.T) {
 	engine := testkit.Docker(t)
 	sink := testkit.NewSink(t)
 	label := fmt.Sprintf("tallyman.test.unwanted%08x", rand.Uint32())
-	s := tagSettings(sink, engine.Host(), `processors::container_tag::exclude: [{label: {`+label+`: "*"}}]`)
+	// What nobody knows after this time is let pass, which is not what is tested here: the
+	// engine of a busy machine may take longer than the default to tell of a container.
+	s := tagSettings(sink, engine.Host(), `processors::container_tag::exclude: [{label: {`+label+`: "*"}}]`,
+		"processors::container_tag::wait: 10s")
 	s.env = append(s.env, "TALLYMAN_DOCKER_ROOT="+dockerRoot(t, engine))
 	a := follow(t, sink, s)
 	testkit.Eventually(t, soon, (&logAgent{settings: settings{state: a.state}}).hasLooked)
