@@ -34,12 +34,13 @@ failed or the output could not be written, 2 if the call was wrong.`
 // doctorFlags are the flags of doctor.
 type doctorFlags struct {
 	rootPath, dockerHost, stateDir, statsdDir string
+	dockerRoot, podsRoot                      string // by their variables only
 	json, verbose                             bool
 }
 
 func newDoctor() *cobra.Command {
-	var f doctorFlags
 	defaults := doctor.FromEnv(os.Getenv)
+	f := doctorFlags{dockerRoot: defaults.DockerRoot, podsRoot: defaults.PodsRoot}
 	cmd := &cobra.Command{
 		Use:   "doctor",
 		Short: "Say what this host lets the agent do, and what to do about the rest",
@@ -72,6 +73,7 @@ type doctorOutput struct {
 func (f doctorFlags) run(cmd *cobra.Command) error {
 	options := doctor.Options{
 		Roots: hostfs.NewRoots(f.rootPath), DockerHost: f.dockerHost, StateDir: f.stateDir, StatsdDir: f.statsdDir,
+		DockerRoot: f.dockerRoot, PodsRoot: f.podsRoot,
 	}
 	host, err := options.Describe()
 	if err != nil {

@@ -71,6 +71,6 @@ func newRoot() *cobra.Command {
 		SilenceUsage:      true,
 		CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: true},
 	}
-	root.AddCommand(newDoctor(), newCapture(), newDiscover())
+	root.AddCommand(newDoctor(), newCapture(), newDiscover(), newHealth(), newToken())
 	return root
 }

@@ -23,13 +23,16 @@ import (
 // Config is the extension's configuration.
 type Config struct {
 	// Endpoint is where pages and the API are served: host:port. Beyond loopback it
-	// needs Token or client certificates. Empty: not by TCP.
+	// needs a token or client certificates. Empty: not by TCP.
 	Endpoint string `mapstructure:"endpoint"`
 	// Socket serves the same to who may open it, without Token.
 	Socket SocketConfig `mapstructure:"unix_socket"`
 	// Token is asked for on TCP if it is not empty, as a bearer token: at least 16
 	// characters.
 	Token configopaque.String `mapstructure:"token"`
+	// TokenFile is a file with the token, in place of Token. Where there is none, one is
+	// made with a token that nobody has chosen.
+	TokenFile string `mapstructure:"token_file"`
 	// TLS is for Endpoint; with client_ca_file it counts as a token.
 	TLS *configtls.ServerConfig `mapstructure:"tls"`
 	// AllowedHosts are further names by which browsers may come.
@@ -90,6 +93,7 @@ type CapturesConfig struct {
 // DockerConfig says where an engine is asked. Without Endpoint it is what a
 // docker_filter serves, and without one of those nobody is asked.
 type DockerConfig struct {
+	// Endpoint is the engine's socket, such as unix:///var/run/docker.sock.
 	Endpoint string `mapstructure:"endpoint"`
 }
 
@@ -158,10 +162,7 @@ func (c *Config) validateEndpoints() error {
 	if _, err := parseMode(c.Socket.Mode); err != nil {
 		errs = append(errs, fmt.Errorf("unix_socket.mode: %w", err))
 	}
-	// Any endpoint: it is checked when it is opened.
-	if err := (api.Options{Endpoints: []string{defaultEndpoint}, Token: c.token()}).Validate(); err != nil {
-		errs = append(errs, fmt.Errorf("token: %w", err))
-	}
+	errs = append(errs, c.validateToken())
 	if err := (api.Options{Endpoints: []string{defaultEndpoint}, AllowedHosts: c.AllowedHosts}).Validate(); err != nil {
 		errs = append(errs, fmt.Errorf("allowed_hosts: %w", err))
 	}
@@ -169,6 +170,20 @@ func (c *Config) validateEndpoints() error {
 		errs = append(errs, errors.New("tls: neither cert_file nor cert_pem is set: a server needs a certificate"))
 	}
 	return errors.Join(errs...)
+}
+
+func (c *Config) validateToken() error {
+	switch {
+	case c.TokenFile != "" && c.Token != "":
+		return errors.New("token, token_file: both are set; leave one of them away")
+	case c.TokenFile != "" && !filepath.IsAbs(c.TokenFile):
+		return fmt.Errorf("token_file: %q is not absolute", c.TokenFile)
+	}
+	// Any endpoint: it is checked when it is opened.
+	if err := (api.Options{Endpoints: []string{defaultEndpoint}, Token: c.token()}).Validate(); err != nil {
+		return fmt.Errorf("token: %w", err)
+	}
+	return nil
 }
 
 func (c *Config) validateStore() error {
@@ -212,7 +227,7 @@ func (t TriggersConfig) off() []capture.Kind {
 	return kinds
 }
 
-// token is without the end of the line that a file has.
+// token is what is configured, without the end of the line that a file has.
 func (c *Config) token() string { return strings.TrimRight(string(c.Token), "\r\n") }
 
 func parseMode(text string) (fs.FileMode, error) {

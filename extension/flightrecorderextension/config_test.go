@@ -41,6 +41,7 @@ func TestConfig(t *testing.T) {
 		Docker:   DockerConfig{Endpoint: "unix:///run/tallyman/docker.sock"}, RootPath: "/proc",
 	}, cfg)
 	require.Equal(t, []capture.Kind{capture.Exit, capture.NearLimit}, cfg.Triggers.off())
+	require.Equal(t, "/data/recorder-token", load("flight_recorder/file").TokenFile)
 }
 
 // What is wrong is named, and a token is never shown.
@@ -52,6 +53,8 @@ func TestWrongConfig(t *testing.T) {
 		"unix_socket.mode":         func(c *Config) { c.Socket.Mode = "rw" },
 		"token":                    func(c *Config) { c.Token = "hunter2" },
 		"token: serve":             func(c *Config) { c.Token = "sixteen or more\tletters" },
+		"token, token_file: both":  func(c *Config) { c.Token, c.TokenFile = "hunter2hunter2hunter2", "/token" },
+		"token_file: \"token\"":    func(c *Config) { c.TokenFile = "token" },
 		"allowed_hosts":            func(c *Config) { c.AllowedHosts = []string{"*.example.com"} },
 		"tls: neither":             func(c *Config) { c.TLS = &configtls.ServerConfig{} },
 		"directory":                func(c *Config) { c.Directory = "recorder" },

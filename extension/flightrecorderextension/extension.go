@@ -71,7 +71,11 @@ func (e *recorderExtension) start(ctx context.Context, host component.Host) erro
 	if err := e.findEngine(host); err != nil {
 		return fmt.Errorf("docker.endpoint: %w", err)
 	}
-	o, err := e.options(ctx)
+	token, made, err := e.token()
+	if err != nil {
+		return err
+	}
+	o, err := e.options(ctx, token)
 	if err != nil {
 		return err
 	}
@@ -89,12 +93,24 @@ func (e *recorderExtension) start(ctx context.Context, host component.Host) erro
 		return fmt.Errorf("%s: %w", fieldOf(err), err)
 	}
 	e.followSignals()
-	for _, warning := range e.Warnings() {
-		e.set.Logger.Warn(warning)
-	}
+	e.logWarnings()
 	e.set.Logger.Info("recording", zap.String("directory", e.cfg.Directory), zap.Duration("retention", e.cfg.Retention),
 		zap.Int64("max_size_mib", e.cfg.MaxSizeMiB), zap.String("address", strings.Join(e.Addresses(), ", ")))
+	e.logToken(made)
 	return nil
+}
+
+// logWarnings says what works and should not stay so. An agent with a token file is one
+// in a container, most often: its interface is never loopback, and how far what it sends
+// in clear goes is for who publishes the port to decide. So that is said, and is none.
+func (e *recorderExtension) logWarnings() {
+	say := e.set.Logger.Warn
+	if e.cfg.TokenFile != "" {
+		say = e.set.Logger.Info
+	}
+	for _, warning := range e.Warnings() {
+		say(warning)
+	}
 }
 
 // fieldOf names the key that the user may change.
@@ -122,7 +138,7 @@ func (e *recorderExtension) findEngine(host component.Host) (err error) {
 	return err
 }
 
-func (e *recorderExtension) options(ctx context.Context) (keeper.Options, error) {
+func (e *recorderExtension) options(ctx context.Context, token string) (keeper.Options, error) {
 	mode, err := parseMode(e.cfg.Socket.Mode)
 	if err != nil {
 		return keeper.Options{}, fmt.Errorf("unix_socket.mode: %w", err)
@@ -136,7 +152,7 @@ func (e *recorderExtension) options(ctx context.Context) (keeper.Options, error)
 		EntityRetention: e.cfg.ContainerRetention, SeriesPerContainer: e.cfg.SeriesPerContainer,
 		Captures: e.cfg.Captures.Keep, EnvNames: e.cfg.Captures.Environment, Off: e.cfg.Triggers.off(),
 		Host: name, Version: e.set.BuildInfo.Version, Roots: hostfs.NewRoots(e.cfg.RootPath),
-		API: api.Options{Token: e.cfg.token(), SocketMode: mode, AllowedHosts: e.cfg.AllowedHosts},
+		API: api.Options{Token: token, SocketMode: mode, AllowedHosts: e.cfg.AllowedHosts},
 		Log: slog.New(zapslog.NewHandler(e.set.Logger.Core(), zapslog.AddStacktraceAt(noStack))),
 	}
 	if e.cfg.Endpoint != "" {

@@ -79,6 +79,8 @@ func TestStartFails(t *testing.T) {
 	f(func(c *Config) { c.Directory = filepath.Join(file, "recorder") }, "directory", "not a directory")
 	f(func(c *Config) { c.Endpoint = "0.0.0.0:0" }, "endpoint", "token")
 	f(func(c *Config) { c.Socket.Path = filepath.Join(file, "a.sock") }, "unix_socket.path", "not a directory")
+	f(func(c *Config) { c.TokenFile = file }, "token_file", "empty")
+	f(func(c *Config) { c.TokenFile = filepath.Join(filepath.Dir(file), "no", "token") }, "token_file", "no such file")
 	f(func(c *Config) { c.Directory = filepath.Dir(file) }, "directory", "a folder of its own")
 
 	busy := config(t)

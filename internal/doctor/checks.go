@@ -30,6 +30,8 @@ func Checks(o Options) []Check {
 		{Name: "bpf.program", Title: "BPF programs", Timeout: bpfTimeout, Run: func(context.Context) []Result { return programs() }},
 		{Name: "proc.connector", Title: "proc connector", Run: single(o.checkConnector)},
 		{Name: "docker.socket", Title: "Docker engine", Run: single(o.checkDocker)},
+		{Name: "logs.files", Title: "container logs", Run: single(o.checkLogs)},
+		{Name: "kernel.log", Title: "kernel's log", Run: single(o.checkKernelLog)},
 		{Name: "statsd.socket", Title: "custom metrics", Run: single(o.checkStatsdSocket)},
 		{Name: "statsd.queue", Title: "custom metrics: queue", Run: single(checkStatsdQueue)},
 		{Name: "statsd.senders", Title: "custom metrics: origin", Run: single(o.checkSenders(programs))},

@@ -66,6 +66,9 @@ type Options struct {
 	StateDir string
 	// StatsdDir is where the agent makes the socket for custom metrics.
 	StatsdDir string
+	// DockerRoot is Docker's data and PodsRoot the kubelet's pod logs, as this process
+	// sees them; empty: where they are on a host.
+	DockerRoot, PodsRoot string
 }
 
 // FromEnv returns the options that the agent's environment asks for: the
@@ -76,6 +79,8 @@ func FromEnv(getenv func(string) string) Options {
 		DockerHost: cmp.Or(getenv("DOCKER_HOST"), "unix:///var/run/docker.sock"),
 		StateDir:   cmp.Or(getenv("TALLYMAN_STATE"), "/var/lib/tallyman"),
 		StatsdDir:  cmp.Or(getenv("TALLYMAN_STATSD_DIR"), "/run/tallyman"),
+		DockerRoot: getenv("TALLYMAN_DOCKER_ROOT"),
+		PodsRoot:   getenv("TALLYMAN_PODS_ROOT"),
 	}
 }
 
