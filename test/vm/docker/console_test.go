@@ -61,12 +61,14 @@ func TestParseOptions(t *testing.T) {
 	require.ErrorContains(t, err, "have 6.1")
 }
 
-// The unit starts what run.sh installs, with the state where the tests look for it.
-func TestUnitAndScriptAgree(t *testing.T) {
-	for _, path := range []string{"/usr/bin/tallyman", "/etc/tallyman/config.yaml"} {
-		require.Contains(t, unit, path)
-		require.Contains(t, runScript, path)
+// What run.sh installs is what the second disk has.
+func TestDiskAndScriptAgree(t *testing.T) {
+	require.Contains(t, runScript, "/srv/"+versions[0].name+".deb")
+	guest, err := os.ReadFile(filepath.Join("guest", "package_vm_test.go"))
+	require.NoError(t, err)
+	for _, v := range versions {
+		for _, kind := range []string{".deb", ".rpm"} {
+			require.Contains(t, string(guest), `"/srv/`+v.name+kind+`"`)
+		}
 	}
-	require.Contains(t, unit, "Environment=TALLYMAN_STATE=/var/lib/tallyman\n")
-	require.Contains(t, runScript, "tallyman.service")
 }

@@ -1,6 +1,7 @@
 // Command docker boots what most users run, in an emulated machine: Debian with systemd, Docker with the systemd cgroup
-// driver, and nothing but cgroup v2. In it the built agent runs as a systemd unit with the default configuration, and
-// the tests of test/vm/docker/guest hold it against the kernel, the engine and systemd.
+// driver, and nothing but cgroup v2. In it the agent is installed from its package, whose unit starts it with the default
+// configuration, and the tests of test/vm/docker/guest hold it against the kernel, the engine and systemd; then the
+// packages themselves.
 //
 //	make test-vm-docker              # or, with the host's programs in place:
 //	go run ./test/vm/docker -v       # with the whole console

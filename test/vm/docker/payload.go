@@ -16,16 +16,15 @@ import (
 //go:embed run.sh
 var runScript string
 
-// unit is how the agent runs in the guest.
-//
-//go:embed tallyman.service
-var unit string
+// payloadSize leaves the agent room to grow to four times its size: it is there four times, compressed. The file is
+// sparse.
+const payloadSize = "1G"
 
-// payloadSize leaves the agent room to grow to five times its size. The file is sparse.
-const payloadSize = "512M"
+// versions of the packages, by their names on the disk: the product's own, and one that is newer.
+var versions = []struct{ name, version string }{{"first", ""}, {"second", "9.0.0"}}
 
-// payload is what the second disk holds: what is under test, which is the agent with its unit and default configuration,
-// and the tests.
+// payload is what the second disk holds: what is under test, which is the agent in packages of two versions, and the
+// tests.
 type payload struct {
 	root, work string // folders: repository, of this run
 	run        string // tests to run
@@ -42,23 +41,49 @@ func (p payload) make(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("build tests of %s: %w", guestPackage, err)
 	}
-	agent := filepath.Join(p.root, "bin", "tallyman")
-	err = machine.CheckStatic(agent)
+	err = machine.CheckStatic(filepath.Join(p.root, "bin", "tallyman"))
 	if err != nil {
 		return "", fmt.Errorf("check the agent: %w", err)
 	}
-	err = errors.Join(
-		machine.CopyFile(agent, filepath.Join(tree, "tallyman"), 0o755),
-		machine.CopyFile(filepath.Join(p.root, "otelcol-config.yaml"), filepath.Join(tree, "config.yaml"), 0o644),
-		writeFiles(tree, map[string]string{
-			"run.sh": runScript, "tallyman.service": unit,
-			"package": guestPackage + "\n", "timeout": testTimeout.String() + "\n", "run": p.run + "\n",
-		}))
+	for _, v := range versions {
+		err = p.packages(ctx, filepath.Join(tree, v.name), v.version)
+		if err != nil {
+			return "", fmt.Errorf("make packages: %w", err)
+		}
+	}
+	err = writeFiles(tree, map[string]string{
+		"run.sh":  runScript,
+		"package": guestPackage + "\n", "timeout": testTimeout.String() + "\n", "run": p.run + "\n",
+	})
 	if err != nil {
 		return "", err
 	}
 	disk := filepath.Join(p.work, "payload.img")
 	return disk, makeFileSystem(ctx, fileSystem{tree: tree, file: disk, size: payloadSize})
+}
+
+// packages makes the .deb and the .rpm of one version: base.deb and base.rpm. An empty version is the product's own.
+func (p payload) packages(ctx context.Context, base, version string) error {
+	out := filepath.Join(p.work, filepath.Base(base))
+	args := []string{"--arch", "amd64", "--binaries", "bin", "--output", out}
+	if version != "" {
+		args = append(args, "--version", version)
+	}
+	err := machine.Command(ctx, p.root, filepath.Join(p.root, "scripts", "packages.sh"), args...)
+	if err != nil {
+		return err
+	}
+	for _, kind := range []string{".deb", ".rpm"} {
+		made, err := filepath.Glob(filepath.Join(out, "*"+kind))
+		if err != nil || len(made) != 1 {
+			return fmt.Errorf("find the %s: %w", kind, errors.Join(fmt.Errorf("%d of them", len(made)), err))
+		}
+		err = os.Rename(made[0], base+kind)
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func writeFiles(dir string, files map[string]string) error {

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Installs the agent as a systemd unit the way an administrator would, runs the
-# test binary, and says on the console how it went (protocol:
+# Installs the agent's package the way an administrator would, runs the test
+# binary, and says on the console how it went (protocol:
 # test/vm/machine/console.go). What does not succeed before the tests ends this
 # script; without its end line the run has not passed.
 set -eu
@@ -8,11 +8,8 @@ up() { cut -d' ' -f1 /proc/uptime; }
 # Markers start on a line of their own, whatever a test printed last.
 say() { printf '\nTALLYMAN-VM: %s\n' "$*"; }
 
-install -m 755 /srv/tallyman /usr/bin/tallyman
-install -D -m 644 /srv/config.yaml /etc/tallyman/config.yaml
-install -m 644 /srv/tallyman.service /etc/systemd/system/tallyman.service
-systemctl daemon-reload
-systemctl enable --quiet --now tallyman.service
+export DEBIAN_FRONTEND=noninteractive
+apt-get install -y -qq --no-install-recommends /srv/first.deb
 
 package=$(cat /srv/package)
 timeout=$(cat /srv/timeout)

@@ -45,13 +45,13 @@ type system struct {
 }
 
 // bookworm is what Debian installs for `apt-get install docker.io`, with little besides: apparmor is on every Debian and
-// confines the containers, the static busybox is for the tests' image. udev is left out: it takes 8 s of every boot, and
-// the kernel makes the device files itself.
+// confines the containers, the static busybox is for the tests' image, rpm for the agent's .rpm. udev is left out: it
+// takes 8 s of every boot, and the kernel makes the device files itself.
 func bookworm(k machine.Kernel, img machine.Image) system {
 	return system{
 		release: "bookworm",
 		packages: []string{
-			"apparmor", "busybox-static", "dbus", "docker.io", "iptables", "kmod", "systemd", "systemd-sysv",
+			"apparmor", "busybox-static", "dbus", "docker.io", "iptables", "kmod", "rpm", "systemd", "systemd-sysv",
 		},
 		// A login would share the console with the tests; timers would start work in the middle of them.
 		masked: []string{
