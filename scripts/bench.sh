@@ -10,3 +10,10 @@ GOGC=50 GOMEMLIMIT=200MiB METRICSTORE_BENCH_HOURS=6 go test -run '^$' -bench 'Ho
 go test -run '^$' -bench Ingest -benchtime 1x ./internal/recorder/eventstore
 go test -run '^$' -bench Capture -benchtime 3x ./internal/recorder/evidence
 go test -run '^$' -bench . ./exporter/flightrecorderexporter
+# The whole agent over 50 idle containers, with and without the recorder, 5 minutes.
+if [ "$(id -u)" = 0 ] && command -v dockerd >/dev/null; then
+  scripts/build.sh
+  go run ./test/bench/idle
+else
+  echo "skipped: the idle agent (needs root and dockerd: make setup)"
+fi

@@ -1,0 +1,48 @@
+package main
+
+// variant is a row: the default configuration with something left out of it, or with
+// other settings.
+type variant struct {
+	name    string
+	without []string // components
+	set     []string // configuration
+	env     []string
+}
+
+// variants is the table of rows. The first one is what the others are compared with.
+func variants() []variant {
+	return []variant{
+		{name: "all on"},
+		{name: "no recorder", without: []string{"flight_recorder"}},
+		{name: "no page", without: []string{"prometheus"}},
+		{name: "no container logs", without: []string{"file_log/docker", "file_log/cri"}},
+		{name: "no netns", without: []string{"netns"}},
+		{name: "no connections", without: []string{"ebpf_conntrack"}},
+		{name: "no discovery", without: []string{"discovery"}},
+		{name: "no statsd", without: []string{"uds_statsd"}},
+		{name: "no container_status", without: []string{"container_status"}},
+		{name: "no tags", without: []string{"container_tag"}},
+		{name: "no host", without: []string{"host_metrics"}},
+		{name: "no agent metrics", without: []string{"prometheus/agent"}},
+		{name: "cgroup and page", without: []string{
+			"flight_recorder", "file_log/docker", "file_log/cri", "netns", "ebpf_conntrack",
+			"discovery", "uds_statsd", "container_status", "docker_filter", "container_tag", "host_metrics", "prometheus/agent",
+		}},
+		{name: "GOGC=50", env: []string{"GOGC=50"}},
+		{name: "GOGC=200", env: []string{"GOGC=200"}},
+		{name: "logs every 2s", set: []string{
+			"receivers::file_log/docker::poll_interval: 2s", "receivers::file_log/cri::poll_interval: 2s",
+		}},
+		{name: "every 2s", set: []string{
+			"receivers::cgroup::collection_interval: 2s", "receivers::netns::collection_interval: 2s",
+		}},
+	}
+}
+
+func names() []string {
+	var all []string
+	for _, v := range variants() {
+		all = append(all, v.name)
+	}
+	return all
+}
