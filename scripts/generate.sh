@@ -54,17 +54,29 @@ fi
   done
 } >docs/metrics.md
 
+# docs/settings.md: what can be set, from the configuration structs.
+echo "reference docs/settings.md"
+mkdir -p .cache
+go run ./test/reference >.cache/settings.md
+mv .cache/settings.md docs/settings.md
+
 # ocb writes a whole module; only its Go files are ours to keep, in the one
 # module of this repository.
 out=$(mktemp -d)
 trap 'rm -rf "$out"' EXIT
-sed "s|^  output_path: .*|  output_path: $out|; s|^    path: \.\$|    path: $PWD|" builder-config.yaml >"$out/builder-config.yaml"
-echo "builder builder-config.yaml"
-if ! go tool builder --config "$out/builder-config.yaml" --skip-compilation --skip-get-modules >"$out/log" 2>&1; then
-  cat "$out/log" >&2
-  exit 1
-fi
-mkdir -p cmd/tallyman
-rm -f cmd/tallyman/main*.go cmd/tallyman/components.go
-cp "$out"/main*.go "$out"/components.go cmd/tallyman/
-rm -f cmd/tallyman/main_windows.go # no Windows build
+distribution() { # configuration, folder of the main package
+  local config=$1 dir=$2
+  rm -rf "${out:?}"/*
+  sed "s|^  output_path: .*|  output_path: $out|; s|^    path: \.\$|    path: $PWD|" "$config" >"$out/builder-config.yaml"
+  echo "builder $config"
+  if ! go tool builder --config "$out/builder-config.yaml" --skip-compilation --skip-get-modules >"$out/log" 2>&1; then
+    cat "$out/log" >&2
+    exit 1
+  fi
+  mkdir -p "$dir"
+  rm -f "$dir"/main*.go "$dir/components.go"
+  cp "$out"/main*.go "$out/components.go" "$dir/"
+  rm -f "$dir/main_windows.go" # no Windows build
+}
+distribution builder-config.yaml cmd/tallyman
+distribution distributions/full/builder-config.yaml distributions/full

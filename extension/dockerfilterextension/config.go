@@ -37,9 +37,12 @@ type SocketConfig struct {
 // TLSConfig names the files of a connection to tcp://. All but ServerName are
 // needed.
 type TLSConfig struct {
-	CAFile     string `mapstructure:"ca_file"`
-	CertFile   string `mapstructure:"cert_file"`
-	KeyFile    string `mapstructure:"key_file"`
+	// CAFile is the certificate authority of the engine.
+	CAFile string `mapstructure:"ca_file"`
+	// CertFile and KeyFile are what this agent shows of itself.
+	CertFile string `mapstructure:"cert_file"`
+	KeyFile  string `mapstructure:"key_file"`
+	// ServerName is whom the engine's certificate is for, if not the host in upstream.
 	ServerName string `mapstructure:"server_name_override"`
 }
 

@@ -42,14 +42,18 @@ type Config struct {
 // with equal sources share what these say.
 type Sources struct {
 	// RootPath is where the host's root directory is, "/" on the host itself.
-	RootPath   string        `mapstructure:"root_path"`
+	RootPath string `mapstructure:"root_path"`
+
+	// The sources.
+
 	Docker     DockerConfig  `mapstructure:"docker"`
 	Podman     SocketConfig  `mapstructure:"podman"`
 	Containerd SocketConfig  `mapstructure:"containerd"`
 	CRIO       SocketConfig  `mapstructure:"crio"`
 	Kubelet    KubeletConfig `mapstructure:"kubelet"`
 	ECS        ECSConfig     `mapstructure:"ecs"`
-	Cloud      SwitchConfig  `mapstructure:"cloud"`
+	// Cloud asks the metadata address of the cloud for the region, the instance, ...
+	Cloud SwitchConfig `mapstructure:"cloud"`
 	// Recognition is what the receiver discovery has recognised, where it looks at
 	// the same root.
 	Recognition RecognitionConfig `mapstructure:"recognition"`
@@ -83,6 +87,7 @@ type DockerConfig struct {
 
 // SocketConfig is a source with an address; empty switches it off.
 type SocketConfig struct {
+	// Endpoint is a socket, such as unix:///run/containerd/containerd.sock.
 	Endpoint string `mapstructure:"endpoint"`
 }
 
@@ -92,9 +97,10 @@ type KubeletConfig struct {
 	Endpoint string `mapstructure:"endpoint"`
 	// TokenFile holds the bearer token, CAFile the kubelet's certificate
 	// authority.
-	TokenFile          string `mapstructure:"token_file"`
-	CAFile             string `mapstructure:"ca_file"`
-	InsecureSkipVerify bool   `mapstructure:"insecure_skip_verify"`
+	TokenFile string `mapstructure:"token_file"`
+	CAFile    string `mapstructure:"ca_file"`
+	// InsecureSkipVerify takes any certificate for the kubelet's.
+	InsecureSkipVerify bool `mapstructure:"insecure_skip_verify"`
 }
 
 // ECSConfig is about Amazon ECS.

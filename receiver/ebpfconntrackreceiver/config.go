@@ -61,7 +61,9 @@ type UnusualConfig struct {
 
 // GroupConfig is a named group of addresses.
 type GroupConfig struct {
-	Name     string   `mapstructure:"name"`
+	// Name is what peers are called that have one of the addresses.
+	Name string `mapstructure:"name"`
+	// Prefixes are the addresses, such as 10.0.0.0/8 or 2001:db8::/32.
 	Prefixes []string `mapstructure:"prefixes"`
 }
 

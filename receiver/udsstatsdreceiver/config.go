@@ -70,9 +70,12 @@ type Config struct {
 
 // MappingConfig is one mapping: web.*.time becomes web.time with a tag.
 type MappingConfig struct {
-	Match string            `mapstructure:"match"`
-	Name  string            `mapstructure:"name"`
-	Tags  map[string]string `mapstructure:"tags"`
+	// Match is a pattern of whole names; * is some characters without a dot.
+	Match string `mapstructure:"match"`
+	// Name is the new name; $1 is what the first * stood for.
+	Name string `mapstructure:"name"`
+	// Tags are added; $1 is the same in their values.
+	Tags map[string]string `mapstructure:"tags"`
 }
 
 // LimitsConfig bounds what senders may take. 0 is no limit for rates, and the

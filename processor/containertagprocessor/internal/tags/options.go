@@ -58,7 +58,8 @@ type Rules struct {
 // Alias gives the containers that match the attribute container.alias.
 type Alias struct {
 	Match selection.Rule `mapstructure:",squash"`
-	Name  string         `mapstructure:"name"`
+	// Name is what it is called.
+	Name string `mapstructure:"name"`
 }
 
 // Level is how many values an attribute takes. The words are DogStatsD's.
