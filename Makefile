@@ -23,20 +23,24 @@ demo: ## start a few containers and the agent, show what it sees (root; uses or 
 build: ## static bin/tallyman and bin/tallymanctl
 	@scripts/build.sh
 
+.PHONY: gateway
+gateway: ## static bin/tallyman-full, the distribution for gateways (deploy/gateway.yaml)
+	@scripts/build.sh --full
+
 .PHONY: test
 test: setup ## set up what the tests need, then run all of them
 	@scripts/test.sh
 
 .PHONY: test-unit
 test-unit: ## tests of the packages; what needs root or an engine is skipped without
-	go test -p 1 ./internal/... ./receiver/... ./processor/... ./exporter/... ./extension/... ./cmd/tallymanctl/... ./test/arch/... ./test/vm/... ./test/bench/... ./test/demo/... ./test/browser/...
+	go test -p 1 ./internal/... ./receiver/... ./processor/... ./exporter/... ./extension/... ./cmd/tallymanctl/... ./test/arch/... ./test/vm/... ./test/bench/... ./test/demo/... ./test/browser/... ./test/reference/... ./test/soak/... ./test/ocb/...
 
 .PHONY: test-vm
 test-vm: ## run the cgroup tests under Debian's 6.1 kernel with cgroup v2 alone (QEMU)
 	go run ./test/vm
 
 .PHONY: test-vm-docker
-test-vm-docker: ## the agent as a systemd unit beside Docker on cgroup v2 alone (QEMU; root the first time)
+test-vm-docker: ## the agent's package as a systemd unit beside Docker on cgroup v2 alone (QEMU; root the first time)
 	@scripts/test-vm-docker.sh
 
 .PHONY: bench
@@ -78,3 +82,35 @@ setup: ## install what the tests need (Debian as root), or say what is missing
 .PHONY: image
 image: build ## container image tallyman:dev (needs a Docker engine)
 	@scripts/image.sh
+
+.PHONY: test-ship
+test-ship: build ## the image with the rights of docs/privileges.md, and with each taken away (root, Docker, 4 minutes)
+	go test -count=1 -timeout 15m ./test/ship/...
+
+.PHONY: soak
+soak: ## churn, floods, reloads and restarts for SOAK_DURATION (20m), and whether the agent grows (root, Docker)
+	@scripts/soak.sh
+
+.PHONY: test-docs
+test-docs: ## every block of code on every page, and the manifests for Kubernetes and ECS (root: one pod on containerd)
+	go test -count=1 -timeout 15m ./test/docs
+
+.PHONY: packages
+packages: ## .deb and .rpm for amd64 in dist (others: scripts/packages.sh --arch arm64)
+	@scripts/packages.sh
+
+.PHONY: test-vm-packages
+test-vm-packages: ## install, upgrade and remove the .deb and the .rpm beside systemd and Docker (QEMU; root the first time)
+	@scripts/test-vm-docker.sh -run 'Package|RPM|Reload|UnitTakes'
+
+.PHONY: fuzz
+fuzz: ## every fuzz test for FUZZTIME (30s)
+	@scripts/fuzz.sh "$${FUZZTIME:-30s}"
+
+.PHONY: race
+race: ## the race detector over the tests that need nothing of the host
+	@scripts/race.sh
+
+.PHONY: vulncheck
+vulncheck: ## known vulnerabilities that the programs reach (needs vuln.go.dev)
+	@scripts/vulncheck.sh

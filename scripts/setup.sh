@@ -25,9 +25,15 @@ update-ca-certificates ca-certificates
 ps                  procps
 docker-compose      docker-compose
 haproxy             haproxy
+prometheus          prometheus
+gcc                 gcc
+libc6-dev           libc6-dev
+curl                curl
 ctr                 containerd
 runc                runc
 podman              podman
+rpm                 rpm
+systemd-analyze     systemd
 setpriv             util-linux
 chromium            chromium
 node                nodejs
@@ -84,6 +90,10 @@ has_program() {
   llvm-strip)
     # Debian installs it under a versioned name too; either will do.
     has llvm-strip || compgen -G '/usr/lib/llvm-*/bin/llvm-strip' >/dev/null
+    ;;
+  libc6-dev)
+    # No program: the headers that the race detector is compiled with.
+    [[ -e /usr/include/stdlib.h ]]
     ;;
   *) has "$1" ;;
   esac
