@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"strings"
 	"sync"
@@ -263,12 +264,18 @@ func tail(log string) string {
 	return rest
 }
 
+// goneFile is what file_log says of a container that was removed meanwhile: an error,
+// and harmless.
+var goneFile = regexp.MustCompile(`(?m)^\S+\terror\tfileconsumer/\S+\tFailed to open file\t.*no such file or directory.*\n(?:[a-z\t].*\n)*`)
+
 // complaints are the lines of a log at level warn and above, and those that
 // are no log lines at all, such as a panic's. Left out is what receivers say that
 // discovery has started: for containers of tests beside this one, which they ask in the
 // moment in which such a container dies.
 func complaints(log string) []string {
 	var found []string
+	// A log file that goes between being found and being opened, with the stack of it.
+	log = goneFile.ReplaceAllString(log, "")
 	for line := range strings.Lines(log) {
 		fields := strings.SplitN(line, "\t", 3)
 		isQuiet := len(fields) == 3 && (fields[1] == "info" || fields[1] == "debug" || strings.Contains(fields[2], `"discovery.rule": `))
@@ -277,6 +284,19 @@ func complaints(log string) []string {
 		}
 	}
 	return found
+}
+
+func TestComplaints(t *testing.T) {
+	const (
+		quiet = "2026-11-22T19:11:22.854Z\tinfo\tservice.go:1\tready\n"
+		gone  = "2026-11-22T19:11:22.855Z\terror\tfileconsumer/file.go:255\tFailed to open file\t{\"error\": \"open /x: no such file or directory\"}\n" +
+			"github.com/x.f\n\tgithub.com/x/file.go:1\nsync.(*WaitGroup).Go.func1\n\tsync/waitgroup.go:258\n"
+		loud   = "2026-11-22T19:11:22.856Z\twarn\tservice.go:2\tnot so\n"
+		denied = "2026-11-22T19:11:22.857Z\terror\tfileconsumer/file.go:255\tFailed to open file\t{\"error\": \"open /x: permission denied\"}\n"
+	)
+	require.Empty(t, complaints(quiet+gone+quiet))
+	require.Equal(t, []string{loud, denied}, complaints(gone+loud+quiet+gone+denied))
+	require.Len(t, complaints(denied+"github.com/x.f\n"), 2, "a stack belongs to its error")
 }
 
 // get returns the body of a page that answers 200.
