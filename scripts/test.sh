@@ -48,9 +48,6 @@ cat .cache/beside.log
 echo "== documents and manifests"
 go test -count=1 -timeout 15m ./test/docs
 
-echo "== image and privileges"
-go test -count=1 -timeout 15m ./test/ship/...
-
 if [ "${TALLYMAN_REQUIRE:-}" = 1 ]; then
   echo "== virtual machine"
   go build -o .cache/vm-runner ./test/vm
