@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -54,6 +55,12 @@ func parseFlags(args []string) (options, error) {
 	if o.containers < 1 || o.window < time.Second || o.settle < 0 {
 		return o, fmt.Errorf("measure %d containers for %v: at least one container and a second are needed", o.containers, o.window)
 	}
+	// The agent is told of folders below it, and wants them absolute.
+	dir, err := filepath.Abs(o.dir)
+	if err != nil {
+		return o, fmt.Errorf("read -dir: %w", err)
+	}
+	o.dir = dir
 	return o, o.choose(*rows)
 }
 
