@@ -84,7 +84,7 @@ image: build ## container image tallyman:dev (needs a Docker engine)
 	@scripts/image.sh
 
 .PHONY: test-ship
-test-ship: build ## the image with the rights of docs/privileges.md, and with each taken away (root, Docker, 4 minutes)
+test-ship: build ## the image with the rights of docs/privileges.md, and with each taken away (root, Docker, 5 minutes, a quiet host)
 	go test -count=1 -timeout 15m ./test/ship/...
 
 .PHONY: soak

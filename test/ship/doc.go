@@ -11,8 +11,9 @@
 // Concurrency: one test has all agents, a few at a time; each has its own volumes and the
 // address of its container. Ports of the host are published on addresses of their own.
 //
-// Cost: about four minutes on 2 cores. It builds bin/ and the image, unless TALLYMAN_SHIP=keep
-// says that tallyman:dev of the engine is to be taken as it is.
+// Cost: about five minutes on 2 cores, beside nothing else: its limits count from there.
+// It builds bin/ and the image, unless TALLYMAN_SHIP=keep says that tallyman:dev of the
+// engine is to be taken as it is.
 //
 // Kernel and privileges: root and Docker (a private engine is started where none answers),
 // BPF with BTF.
