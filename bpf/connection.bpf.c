@@ -100,25 +100,6 @@ static __always_inline void establishes(struct sock *sk, int old, __u16 port)
 	remember(sk, &c, BPF_ANY);
 }
 
-/* When the reader was woken last. That two processors take it at once costs one
- * wake-up. */
-__u64 woken_at = 0;
-
-/* The reader is woken for the first record after a pause, and looks by itself for
- * as long afterwards: conntrack forgets a container's connections as soon as the
- * engine has cleared up after it. */
-enum { WAKE_PAUSE = 50 * 1000 * 1000 }; /* ns; see soonFor in stream.go */
-
-static __always_inline void submit_soon(struct record *r)
-{
-	__u64 now = r->ended;
-	bool wake = now - woken_at >= WAKE_PAUSE || bpf_ringbuf_query(&records, BPF_RB_AVAIL_DATA) >= wake_at;
-
-	if (wake)
-		woken_at = now;
-	bpf_ringbuf_submit(r, wake ? BPF_RB_FORCE_WAKEUP : BPF_RB_NO_WAKEUP);
-}
-
 static __always_inline void closes(struct sock *sk, struct tcp_sock *tp, int old, __u16 port)
 {
 	__u64 key = (__u64)sk;
@@ -156,7 +137,7 @@ static __always_inline void closes(struct sock *sk, struct tcp_sock *tp, int old
 					belongs(r, &listener->owner);
 			}
 		}
-		submit_soon(r);
+		submit(r, r->ended);
 	}
 	if (known)
 		bpf_map_delete_elem(&connections, &key);

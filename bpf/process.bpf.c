@@ -78,7 +78,7 @@ int on_fork(__u64 *ctx)
 	if (!r)
 		return 0;
 	describe(r, child, FORK);
-	submit(r);
+	submit(r, r->time);
 	return 0;
 }
 
@@ -114,7 +114,7 @@ int on_exec(__u64 *ctx)
 	read(name, bprm->filename);
 	if (bpf_probe_read_kernel_str(r->program, sizeof(r->program), name) < 0)
 		r->program[0] = 0;
-	submit(r);
+	submit(r, r->process.time);
 	return 0;
 }
 
@@ -168,7 +168,7 @@ int on_exit(__u64 *ctx)
 		r->oom = 1;
 		bpf_map_delete_elem(&victims, &pid);
 	}
-	submit(r);
+	submit(r, r->time);
 	return 0;
 }
 
@@ -196,7 +196,7 @@ int on_oom(__u64 *ctx)
 	} else {
 		describe(r, task, OOM);
 	}
-	submit(r);
+	submit(r, r->time);
 	return 0;
 }
 
@@ -216,7 +216,7 @@ int on_attach(__u64 *ctx)
 	if (!r)
 		return 0;
 	describe(r, task, ATTACH); /* the move is done (kernel/cgroup/cgroup.c) */
-	submit(r);
+	submit(r, r->time);
 	return 0;
 }
 
@@ -250,7 +250,7 @@ int on_mkdir(__u64 *ctx)
 	struct cgroup_record *r = cgroup_of((void *)ctx[0], (void *)ctx[1], MKDIR);
 
 	if (r)
-		submit(r);
+		submit(r, r->time);
 	return 0;
 }
 
@@ -278,6 +278,6 @@ int on_rmdir(__u64 *ctx)
 	pids = (void *)subsystem_of(cgroup, pids_cgrp_id);
 	if (pids && field_exists(pids->watermark))
 		read(r->pids_peak, pids->watermark);
-	submit(r);
+	submit(r, r->time);
 	return 0;
 }

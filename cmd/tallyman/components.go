@@ -22,6 +22,7 @@ import (
 	prometheusremotewriteexporter "github.com/open-telemetry/opentelemetry-collector-contrib/exporter/prometheusremotewriteexporter"
 	dockerfilterextension "github.com/tallymanhq/tallyman/extension/dockerfilterextension"
 	flightrecorderextension "github.com/tallymanhq/tallyman/extension/flightrecorderextension"
+	programpagesextension "github.com/tallymanhq/tallyman/extension/programpagesextension"
 	healthcheckextension "github.com/open-telemetry/opentelemetry-collector-contrib/extension/healthcheckextension"
 	zpagesextension "go.opentelemetry.io/collector/extension/zpagesextension"
 	filestorage "github.com/open-telemetry/opentelemetry-collector-contrib/extension/storage/filestorage"
@@ -72,6 +73,7 @@ func components() (otelcol.Factories, error) {
 	factories.Extensions, err = otelcol.MakeFactoryMap[extension.Factory](
 		dockerfilterextension.NewFactory(),
 		flightrecorderextension.NewFactory(),
+		programpagesextension.NewFactory(),
 		healthcheckextension.NewFactory(),
 		zpagesextension.NewFactory(),
 		filestorage.NewFactory(),
@@ -83,6 +85,7 @@ func components() (otelcol.Factories, error) {
 	factories.ExtensionModules = makeModulesMap(factories.Extensions, map[component.Type]string{
 		dockerfilterextension.NewFactory().Type(): "github.com/tallymanhq/tallyman v0.0.0",
 		flightrecorderextension.NewFactory().Type(): "github.com/tallymanhq/tallyman v0.0.0",
+		programpagesextension.NewFactory().Type(): "github.com/tallymanhq/tallyman v0.0.0",
 		healthcheckextension.NewFactory().Type(): "github.com/open-telemetry/opentelemetry-collector-contrib/extension/healthcheckextension v0.158.0",
 		zpagesextension.NewFactory().Type(): "go.opentelemetry.io/collector/extension/zpagesextension v0.158.0",
 		filestorage.NewFactory().Type(): "github.com/open-telemetry/opentelemetry-collector-contrib/extension/storage/filestorage v0.158.0",

@@ -143,15 +143,11 @@ func (e *recorderExtension) options(ctx context.Context, token string) (keeper.O
 	if err != nil {
 		return keeper.Options{}, fmt.Errorf("unix_socket.mode: %w", err)
 	}
-	name, err := os.Hostname()
-	if err != nil {
-		name = "" // pages do without
-	}
 	o := keeper.Options{
 		Dir: e.cfg.Directory, MaxBytes: e.cfg.MaxSizeMiB << 20, Retention: e.cfg.Retention,
 		EntityRetention: e.cfg.ContainerRetention, SeriesPerContainer: e.cfg.SeriesPerContainer,
 		Captures: e.cfg.Captures.Keep, EnvNames: e.cfg.Captures.Environment, Off: e.cfg.Triggers.off(),
-		Host: name, Version: e.set.BuildInfo.Version, Roots: hostfs.NewRoots(e.cfg.RootPath),
+		Host: hostName(e.cfg.RootPath), Version: e.set.BuildInfo.Version, Roots: hostfs.NewRoots(e.cfg.RootPath),
 		API: api.Options{Token: token, SocketMode: mode, AllowedHosts: e.cfg.AllowedHosts},
 		Log: slog.New(zapslog.NewHandler(e.set.Logger.Core(), zapslog.AddStacktraceAt(noStack))),
 	}

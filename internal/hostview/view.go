@@ -40,7 +40,7 @@ type Options struct {
 	// other holders.
 	ProcessStream ProcessStream
 	// RingBytes is the size of the kernel's buffer for the process stream, a
-	// power of two; 0 means 8 MiB. The first holder that asks for a stream
+	// power of two; 0 means 4 MiB. The first holder that asks for a stream
 	// decides.
 	RingBytes uint32
 }

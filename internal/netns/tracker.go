@@ -23,6 +23,9 @@ type Options struct {
 	Index *container.Index
 	// ProcsFile is the path of a cgroup's cgroup.procs; needed with Index.
 	ProcsFile func(cgroupPath string) string
+	// CPUTime is the processor time that a cgroup has used, for [Tracker.Activity]; nil
+	// where nobody asks for that.
+	CPUTime func(cgroupPath string) (time.Duration, bool)
 	// Boot is when the host booted: the start of its counters.
 	Boot time.Time
 	// Now is the clock, time.Now if nil.

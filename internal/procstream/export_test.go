@@ -19,3 +19,10 @@ func (s *Stream) KernelDrops() map[string]uint64 {
 // KernelTime is how often the programs ran and how long, while the kernel's
 // statistics are on.
 func (s *Stream) KernelTime() (runs uint64, spent time.Duration) { return s.set.KernelTime() }
+
+// WithoutLooks has a stream look by itself only after a wake-up, and for so short a
+// time that other processes of the host do not keep it awake.
+func (o StreamOptions) WithoutLooks() StreamOptions {
+	o.drain, o.idle = 10*time.Millisecond, time.Hour
+	return o
+}

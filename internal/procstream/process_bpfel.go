@@ -107,6 +107,8 @@ const (
 	processVarUnusedKind    = "unused_kind"
 	processVarUnusedProcess = "unused_process"
 	processVarWakeAt        = "wake_at"
+	processVarWakePause     = "wake_pause"
+	processVarWokenAt       = "woken_at"
 )
 
 // loadProcess returns the embedded CollectionSpec for process.
@@ -182,6 +184,8 @@ type processVariableSpecs struct {
 	UnusedKind    *ebpf.VariableSpec `ebpf:"unused_kind"`
 	UnusedProcess *ebpf.VariableSpec `ebpf:"unused_process"`
 	WakeAt        *ebpf.VariableSpec `ebpf:"wake_at"`
+	WakePause     *ebpf.VariableSpec `ebpf:"wake_pause"`
+	WokenAt       *ebpf.VariableSpec `ebpf:"woken_at"`
 }
 
 // processObjects contains all objects after they have been loaded into the kernel.
@@ -231,6 +235,8 @@ type processVariables struct {
 	UnusedKind    *ebpf.Variable `ebpf:"unused_kind"`
 	UnusedProcess *ebpf.Variable `ebpf:"unused_process"`
 	WakeAt        *ebpf.Variable `ebpf:"wake_at"`
+	WakePause     *ebpf.Variable `ebpf:"wake_pause"`
+	WokenAt       *ebpf.Variable `ebpf:"woken_at"`
 }
 
 // processPrograms contains all programs after they have been loaded into the kernel.

@@ -1,6 +1,7 @@
 package procstream
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -20,13 +21,15 @@ type StreamOptions struct {
 	// are 0 where cgroup v2 is alone.
 	Hierarchy, PidsHierarchy uint32
 	// RingBytes is the size of the ring buffer, a power of two of at least a
-	// page; 0 is 8 MiB, about 30,000 records.
+	// page; 0 is 4 MiB, about 15,000 records.
 	RingBytes uint32
 	// Handle is called with each event, in order, by one goroutine.
 	Handle func(*Event)
 	// Lost is called by the same goroutine, in order, when records before
 	// this moment have been lost.
 	Lost func()
+
+	drain, idle time.Duration // drainEvery and idleEvery, but for tests
 }
 
 // Stream is what the kernel tells of processes and cgroups, by BPF.
@@ -58,16 +61,22 @@ var dropNames = [...]string{
 }
 
 // wakeShare of the ring buffer wakes the reader before its time: 512 KiB of
-// 8 MiB, so that it is there long before the buffer is full.
-const wakeShare = 16
+// 4 MiB, so that it is there long before the buffer is full.
+const wakeShare = 8
 
-// drainEvery is how long a record may wait when there are few: for who looks
-// at the page it is at once, and ten wake-ups a second cost nothing.
-const drainEvery = 100 * time.Millisecond
+const (
+	// drainEvery is how long a record may wait: the first one after a pause wakes the
+	// reader, those after it wait for its next look, so that a storm is ten wake-ups a
+	// second.
+	drainEvery = 100 * time.Millisecond
+	// idleEvery is between looks while nothing comes.
+	idleEvery = time.Second
+)
 
 // OpenStream starts a stream. A host that cannot run it gives an error that
 // matches [hostfs.ErrNotSupported]. Close it.
 func OpenStream(o StreamOptions) (*Stream, error) {
+	o.drain, o.idle = cmp.Or(o.drain, drainEvery), cmp.Or(o.idle, idleEvery)
 	spec, err := loadProcess()
 	if err != nil {
 		return nil, err
@@ -80,6 +89,7 @@ func OpenStream(o StreamOptions) (*Stream, error) {
 		processVarHierarchy:     o.Hierarchy,
 		processVarPidsHierarchy: o.PidsHierarchy,
 		processVarWakeAt:        uint64(ring.MaxEntries) / wakeShare,
+		processVarWakePause:     uint64(pauseOf(o.drain)),
 	} {
 		if err := spec.Variables[name].Set(value); err != nil {
 			return nil, fmt.Errorf("set %s: %w", name, err)
@@ -98,6 +108,10 @@ func OpenStream(o StreamOptions) (*Stream, error) {
 	go s.run()
 	return s, nil
 }
+
+// pauseOf is how long after a wake-up no record wakes the reader. It is less than
+// between its looks: when one has found nothing, the next record wakes it.
+func pauseOf(drain time.Duration) time.Duration { return drain * 4 / 5 }
 
 // Programs tells of each program why it does not run; nil if it does.
 func (s *Stream) Programs() map[string]error { return maps.Clone(s.set.Programs) }
@@ -124,9 +138,13 @@ func (s *Stream) run() {
 	var record ringbuf.Record
 	var event Event
 	decode := decoder{page: uint64(os.Getpagesize())}
-	for {
-		s.reader.SetDeadline(time.Now().Add(drainEvery))
+	for wait := s.o.drain; ; {
+		s.reader.SetDeadline(time.Now().Add(wait))
 		err := s.reader.ReadInto(&record)
+		if wait = s.o.idle; err == nil {
+			wait = s.o.drain
+			s.reader.SetDeadline(time.Now().Add(wait)) // nobody is woken for those that follow
+		}
 		for err == nil {
 			s.handle(decode, record.RawSample, &event)
 			err = s.reader.ReadInto(&record)

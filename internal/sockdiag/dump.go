@@ -15,6 +15,11 @@ import (
 type Options struct {
 	// ListenersOnly leaves the connections out, in the kernel already.
 	ListenersOnly bool
+	// HasConns is asked, when that many listeners were found, whether there is anything
+	// else: if not, connections are not asked for. The kernel looks for those in its
+	// table of all namespaces, for a millisecond on a host of 23 GB, however few there
+	// are. nil asks for them.
+	HasConns func(listeners int) bool
 	// MaxSockets bounds what is kept; 0 is 65536, about 200 bytes each. Listeners
 	// come first: where connections are left out, the directions of the others are
 	// right all the same. What is left out takes its time still, but is not kept.
@@ -50,7 +55,10 @@ func Dump(ns *os.File, o Options) (*Sockets, error) {
 	}
 	all := &Sockets{}
 	var m message
-	for _, states := range states {
+	for i, states := range states {
+		if i > 0 && o.HasConns != nil && !o.HasConns(len(all.Listeners)+all.Dropped) {
+			break
+		}
 		for _, family := range families {
 			query := request(family, unix.IPPROTO_TCP, states)
 			if err := ask(conn, query, func(answer []byte) { all.take(&m, answer, o.MaxSockets) }); err != nil {

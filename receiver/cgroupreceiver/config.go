@@ -34,6 +34,9 @@ type Config struct {
 	// MemoryStatInterval is the least time between two reads of memory.stat,
 	// the limits, file systems and lists of processes.
 	MemoryStatInterval time.Duration `mapstructure:"memory_stat_interval"`
+	// UnchangedInterval is the longest time between two points of a container, or
+	// of the host, of which nothing has changed; 0 sends all that is read.
+	UnchangedInterval time.Duration `mapstructure:"unchanged_interval"`
 	// MaxOpenFiles bounds the descriptors that are kept open.
 	MaxOpenFiles int `mapstructure:"max_open_files"`
 	// ProcessStream is how processes are watched: auto, connector, proc or off.
@@ -57,6 +60,11 @@ const (
 	// defaultMemoryStatInterval: memory.stat is the dearest file of a cgroup
 	// and takes locks that the host's own work wants.
 	defaultMemoryStatInterval = 5 * time.Second
+	// defaultUnchangedInterval is as often as most of what changes slowly is read.
+	defaultUnchangedInterval = 5 * time.Second
+	// unchangedBelow: whoever thins to a point per 10 s (deploy/otlp.yaml) must find
+	// one in each 10 s.
+	unchangedBelow = 10 * time.Second
 	// defaultMaxOpenFiles holds about 430 containers of 19 files; a kept one
 	// costs 4.4 KiB of kernel memory.
 	defaultMaxOpenFiles = 8192
@@ -71,6 +79,7 @@ func createDefaultConfig() component.Config {
 		Classes:              []string{container.ClassContainer.String()},
 		Reader:               readerAuto,
 		MemoryStatInterval:   defaultMemoryStatInterval,
+		UnchangedInterval:    defaultUnchangedInterval,
 		MaxOpenFiles:         defaultMaxOpenFiles,
 		ProcessStream:        hostview.ProcessStreamAuto,
 	}
@@ -125,6 +134,12 @@ func (c *Config) validateChoices() error {
 	}
 	if c.MemoryStatInterval < 0 {
 		errs = append(errs, fmt.Errorf("memory_stat_interval: %v is negative", c.MemoryStatInterval))
+	}
+	if c.UnchangedInterval < 0 {
+		errs = append(errs, fmt.Errorf("unchanged_interval: %v is negative", c.UnchangedInterval))
+	}
+	if c.UnchangedInterval >= unchangedBelow {
+		errs = append(errs, fmt.Errorf("unchanged_interval: %v is too long (it must be below %v)", c.UnchangedInterval, unchangedBelow))
 	}
 	if c.MaxOpenFiles < 0 {
 		errs = append(errs, fmt.Errorf("max_open_files: %d is negative", c.MaxOpenFiles))

@@ -14,27 +14,26 @@ type (
 	stallAverage func(at pcommon.Timestamp, v float64, kind metadata.AttributePsiType, window metadata.AttributePsiWindow)
 )
 
-func (e *metricsEmitter) pressure(at pcommon.Timestamp, t *sampler.Target, have cgroup.Part) {
-	s := &t.Sample
-	for _, r := range []struct {
+func (e *metricsEmitter) pressure(at pcommon.Timestamp, r *reading) {
+	for _, one := range []struct {
 		part    cgroup.Part
 		p       *cgroup.Pressure
 		total   stallTotal
 		average stallAverage
 	}{
-		{cgroup.PartCPUPressure, &s.CPUPressure, e.mb.RecordContainerCPUPressureTotalDataPoint, e.mb.RecordContainerCPUPressureAverageDataPoint},
-		{cgroup.PartMemoryPressure, &s.MemoryPressure, e.mb.RecordContainerMemoryPressureTotalDataPoint, e.mb.RecordContainerMemoryPressureAverageDataPoint},
-		{cgroup.PartIOPressure, &s.IOPressure, e.mb.RecordContainerIoPressureTotalDataPoint, e.mb.RecordContainerIoPressureAverageDataPoint},
+		{cgroup.PartCPUPressure, &r.cpuPressure, e.mb.RecordContainerCPUPressureTotalDataPoint, e.mb.RecordContainerCPUPressureAverageDataPoint},
+		{cgroup.PartMemoryPressure, &r.memoryPressure, e.mb.RecordContainerMemoryPressureTotalDataPoint, e.mb.RecordContainerMemoryPressureAverageDataPoint},
+		{cgroup.PartIOPressure, &r.ioPressure, e.mb.RecordContainerIoPressureTotalDataPoint, e.mb.RecordContainerIoPressureAverageDataPoint},
 	} {
-		if have&r.part == 0 {
+		if !r.has(one.part) {
 			continue
 		}
-		recordTotals(at, r.p, r.total)
-		recordAverages(at, r.p, r.average)
+		recordTotals(at, one.p, one.total)
+		recordAverages(at, one.p, one.average)
 	}
 }
 
-func (e *metricsEmitter) hostPressure(at pcommon.Timestamp, p sampler.HostPressure) {
+func (e *metricsEmitter) hostPressure(at pcommon.Timestamp, p *sampler.HostPressure) {
 	if p.HasCPU {
 		recordTotals(at, &p.CPU, e.mb.RecordSystemCPUPressureTotalDataPoint)
 	}

@@ -13,7 +13,6 @@ import (
 	"go.opentelemetry.io/collector/component"
 	"go.opentelemetry.io/collector/component/componenttest"
 	"go.opentelemetry.io/collector/consumer/consumertest"
-	"go.opentelemetry.io/collector/pdata/pcommon"
 	"go.opentelemetry.io/collector/pdata/plog"
 	"go.opentelemetry.io/collector/pdata/pmetric"
 	"go.opentelemetry.io/collector/receiver/receivertest"
@@ -85,7 +84,7 @@ func TestMetricsOfOneContainer(t *testing.T) {
 		c.Metrics.ContainerFilesystemUsage.Enabled = true
 	})
 	target := fullTarget()
-	e.target(pcommon.NewTimestampFromTime(epoch), target, target.Sample.Have)
+	e.live(epoch, target)
 	got := e.mb.Emit()
 	testkit.CompareMetrics(t, filepath.Join("testdata", "full.yaml"), got,
 		pmetrictest.IgnoreTimestamp(), pmetrictest.IgnoreStartTimestamp()) // the file has made-up ones
@@ -106,7 +105,7 @@ func TestNothingIsMadeUp(t *testing.T) {
 	target.Sample.Have = cgroup.PartMemory
 	target.Effective = cgroup.NoLimits()
 	target.HasCPUs, target.ProcessesKnown, target.HasWorkingSet, target.Filesystem = false, false, false, sampler.Filesystem{}
-	e.target(pcommon.NewTimestampFromTime(epoch), target, target.Sample.Have)
+	e.live(epoch, target)
 	got := e.mb.Emit()
 	var names []string
 	for _, m := range got.ResourceMetrics().At(0).ScopeMetrics().At(0).Metrics().All() {
@@ -217,10 +216,9 @@ func sawEvents(sink *consumertest.LogsSink, want ...string) error {
 func BenchmarkEmit(b *testing.B) {
 	e := newTestEmitter(b, nil)
 	target := fullTarget()
-	at := pcommon.NewTimestampFromTime(epoch)
 	b.ReportAllocs()
 	for b.Loop() {
-		e.target(at, target, target.Sample.Have)
+		e.live(epoch, target)
 		if got := e.mb.Emit(); got.ResourceMetrics().Len() != 1 {
 			b.Fatal("nothing emitted")
 		}

@@ -19,20 +19,27 @@ import (
 // health reports what the receiver did not read or had to drop: as internal
 // metrics, and as one log line per file that starts to give trouble.
 type health struct {
+	healthOf
 	builder *metadata.TelemetryBuilder
-	sampler *sampler.Sampler
-	view    *hostview.View
 	logger  *zap.Logger
 	// troubled are the files that were logged. Only the scrape uses it.
 	troubled map[string]bool
 }
 
-func newHealth(set receiver.Settings, s *sampler.Sampler, v *hostview.View) (*health, error) {
+// healthOf is what is asked.
+type healthOf struct {
+	sampler *sampler.Sampler
+	view    *hostview.View
+	// leftOut counts resources that were not sent because they had not changed.
+	leftOut func() uint64
+}
+
+func newHealth(set receiver.Settings, of healthOf) (*health, error) {
 	builder, err := metadata.NewTelemetryBuilder(set.TelemetrySettings)
 	if err != nil {
 		return nil, err
 	}
-	h := &health{builder: builder, sampler: s, view: v, logger: set.Logger, troubled: map[string]bool{}}
+	h := &health{healthOf: of, builder: builder, logger: set.Logger, troubled: map[string]bool{}}
 	return h, h.register()
 }
 
@@ -49,6 +56,10 @@ func (h *health) register() error {
 		b.RegisterCgroupVanishedCallback(simple(func(s sampler.Stats) int64 { return int64(s.Vanished) })),
 		b.RegisterCgroupOpenFilesCallback(simple(func(s sampler.Stats) int64 { return s.Budget.Open })),
 		b.RegisterCgroupUnkeptReadsCallback(simple(func(s sampler.Stats) int64 { return int64(s.Budget.Refused) })),
+		b.RegisterCgroupUnchangedCallback(func(_ context.Context, o metric.Int64Observer) error {
+			o.Observe(int64(h.leftOut()))
+			return nil
+		}),
 		b.RegisterCgroupReadErrorsCallback(h.observeErrors),
 		b.RegisterCgroupDroppedCallback(h.observeDrops),
 		b.RegisterCgroupProcessTierCallback(h.observeTier),

@@ -106,8 +106,10 @@ const (
 	// defaultPerInterval is enough to see what is wrong; see perContainer for what
 	// it makes of a file.
 	defaultPerInterval = 10
-	// defaultRingMiB and defaultConnections are those of connstream.
-	defaultRingMiB     = 8
+	// defaultRingMiB holds 13,000 connections. The kernel counts it twice in the
+	// agent's resident memory.
+	defaultRingMiB = 2
+	// defaultConnections is connstream's.
 	defaultConnections = 65_536
 	// defaultEvents is what a busy host ends in a second: 500 bytes each, 8 MB, and
 	// as much again while they are handed on.

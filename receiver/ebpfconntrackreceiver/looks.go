@@ -35,6 +35,8 @@ type looks struct {
 	most int
 	// alone: there is no stream, so that what is gone has ended here.
 	alone bool
+	// activity tells whether anything has happened in a namespace; nil if nobody does.
+	activity func(*netns.Namespace) netns.Activity
 	// began is when connections began to be counted.
 	began time.Time
 
@@ -77,6 +79,8 @@ type activeKey struct {
 // lookStats are counters.
 type lookStats struct {
 	looks, errors, givenUp, dropped, malformed, unresolved atomic.Uint64
+	// skipped are looks at a namespace in which nothing has happened.
+	skipped atomic.Uint64
 }
 
 func newLooks(log *zap.Logger, most int) *looks {
@@ -198,6 +202,12 @@ func (l *looks) explain(err error) {
 }
 
 func (l *looks) lookAt(n *netns.Namespace, open peers.Opener) error {
+	s, now := l.space(n), l.activityOf(n)
+	if s.isQuiet(now) {
+		l.stats.skipped.Add(1)
+		return nil
+	}
+	s.activity = netns.Activity{} // a look that is not finished is none
 	file, err := l.enter(n, open)
 	if err != nil {
 		return err
@@ -205,9 +215,10 @@ func (l *looks) lookAt(n *netns.Namespace, open peers.Opener) error {
 	if file != nil {
 		defer file.Close()
 	}
-	s := l.space(n)
 	began := s.poller.Begin(time.Now())
-	sockets, err := sockdiag.Dump(file, sockdiag.Options{MaxSockets: l.most})
+	sockets, err := sockdiag.Dump(file, sockdiag.Options{MaxSockets: l.most, HasConns: func(listeners int) bool {
+		return !now.IsKnown || now.Sockets > listeners
+	}})
 	if err != nil {
 		return err
 	}
@@ -222,6 +233,7 @@ func (l *looks) lookAt(n *netns.Namespace, open peers.Opener) error {
 	s.looked = time.Now()
 	s.listen(l.owners, sockets.Listeners)
 	l.compare(s, began, sockets)
+	s.activity = now
 	return nil
 }
 

@@ -31,9 +31,14 @@ type pipeline struct {
 
 	unresolved atomic.Uint64 // connections that conntrack could not be asked for
 
+	// came has a value when run is to look after what waits.
+	came chan struct{}
+
 	mu     sync.Mutex // guards what follows
 	joiner *join.Joiner[flight]
-	poked  time.Duration // when
+	// isTimed: run looks after what waits.
+	isTimed bool
+	poked   time.Duration // when
 	// The memory of a batch.
 	queries []nat.Query
 	answers []nat.Answer
@@ -51,6 +56,13 @@ func (p *pipeline) handle(records []connstream.Record) {
 		p.add(now, &records[i], p.answers[i])
 	}
 	p.take(now)
+	if !p.isTimed && p.untilTake() > 0 {
+		p.isTimed = true
+		select {
+		case p.came <- struct{}{}:
+		default:
+		}
+	}
 }
 
 // lost is told by the stream, before the records that come after.
@@ -181,24 +193,51 @@ func (p *pipeline) out(_ *join.End, f *flight, found join.Found) {
 	p.ended.add(f)
 }
 
-// run hands out what waits, where no new records come, until ctx ends; then all.
+// run hands out what waits, where no new records come, until ctx ends. While nothing
+// waits it sleeps.
 func (p *pipeline) run(ctx context.Context) {
-	ticker := time.NewTicker(takeEvery)
-	defer ticker.Stop()
+	timer := time.NewTimer(takeEvery)
+	defer timer.Stop()
 	for {
 		select {
-		case <-ticker.C:
-			p.mu.Lock()
-			p.take(connstream.Now())
-			p.mu.Unlock()
+		case <-timer.C:
+		case <-p.came:
 		case <-ctx.Done():
 			return
+		}
+		if wait := p.takeNow(); wait > 0 {
+			timer.Reset(wait)
 		}
 	}
 }
 
-// takeEvery is how often the stream is read.
-const takeEvery = 100 * time.Millisecond
+// takeNow returns how soon it is to be called again; 0 is when something has come.
+func (p *pipeline) takeNow() time.Duration {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.take(connstream.Now())
+	wait := p.untilTake()
+	p.isTimed = wait > 0
+	return wait
+}
+
+const (
+	// takeEvery is how often what waits for its other end is looked after, forgetEvery
+	// where nothing waits, and other ends may still come.
+	takeEvery   = 100 * time.Millisecond
+	forgetEvery = time.Second
+)
+
+// untilTake is how soon something is to be handed out or forgotten; 0: there is nothing.
+func (p *pipeline) untilTake() time.Duration {
+	switch stats := p.joiner.Stats(); {
+	case stats.Waiting > 0:
+		return takeEvery
+	case stats.Remembered > 0:
+		return forgetEvery
+	}
+	return 0
+}
 
 // flush hands out all that waits. The stream has been closed.
 func (p *pipeline) flush() {

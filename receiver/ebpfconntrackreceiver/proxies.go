@@ -1,13 +1,16 @@
 package ebpfconntrackreceiver
 
 import (
+	"os"
+	"strconv"
+
 	"github.com/tallymanhq/tallyman/internal/procstream"
 	"github.com/tallymanhq/tallyman/internal/sockdiag"
 	"github.com/tallymanhq/tallyman/receiver/ebpfconntrackreceiver/internal/edges"
 )
 
 // maxProxyDescriptors bounds what is looked at for the process of a new listener of
-// the host: 4 µs each, so a tenth of a second for all the descriptors of a host.
+// the host: 4 µs each, so a tenth of a second. A docker-proxy has about ten.
 const maxProxyDescriptors = 20_000
 
 // proxies are the ports of the host that docker-proxy serves. Who is at the other
@@ -37,15 +40,37 @@ func (p *proxies) find(all []sockdiag.Listener, home uint64) {
 		}
 	}
 	if len(unknown) > 0 {
-		found := sockdiag.Owners(sockdiag.Search{Proc: p.proc, Namespace: home, MaxDescriptors: maxProxyDescriptors}, unknown)
-		for inode, pid := range found.Pids {
-			stat, err := p.reader.Stat(pid)
-			p.known[inode] = err == nil && stat.Comm == dockerProxy
+		found := sockdiag.Owners(sockdiag.Search{
+			Proc: p.proc, Pids: p.processes, Namespace: home, MaxDescriptors: maxProxyDescriptors,
+		}, unknown)
+		for inode := range found.Pids {
+			p.known[inode] = true
 		}
 	}
 	for i := range all {
 		if p.known[all[i].Inode] {
 			p.ports[all[i].Local.Port()] = struct{}{}
+		}
+	}
+}
+
+// processes are those that are called docker-proxy. A process is asked for its name in
+// 10 µs; to go over all descriptors, of which engines and agents have thousands, takes
+// longer.
+func (p *proxies) processes(yield func(int) bool) {
+	dir, err := os.Open(p.proc)
+	if err != nil {
+		return
+	}
+	defer dir.Close()
+	names, _ := dir.Readdirnames(-1)
+	for _, name := range names {
+		pid, err := strconv.Atoi(name)
+		if err != nil {
+			continue
+		}
+		if stat, err := p.reader.Stat(pid); err == nil && stat.Comm == dockerProxy && !yield(pid) {
+			return
 		}
 	}
 }

@@ -114,7 +114,7 @@ func (s *server) openView() error {
 		return err
 	default:
 		s.view = view
-		o.Index, o.ProcsFile = view.Index(), view.ProcsFile
+		o.Index, o.ProcsFile, o.CPUTime = view.Index(), view.ProcsFile, view.NewMeter().CPUTime
 		if s.places, err = hostview.OpenPlaces(view, s.roots); err != nil {
 			s.log.Info("sockets are not matched to containers by their cgroups; processes and namespaces are asked", zap.Error(err))
 		}
@@ -130,6 +130,7 @@ func (s *server) openPeers() error {
 	}
 	s.peers, err = peers.New(peers.Options{
 		Groups: groups, Interval: s.cfg.CollectionInterval, Listener: s.looks.listener, Refreshed: s.refreshed,
+		Activity: s.tracker.Activity,
 	})
 	return err
 }
@@ -139,10 +140,11 @@ func (s *server) join() {
 	who := &owners{view: s.view, places: s.places, peers: s.peers}
 	l := s.looks
 	l.owners, l.peers, l.resolver, l.home, l.table = who, s.peers, s.nat, s.host.home, s.table
+	l.activity = s.tracker.Activity
 	l.proxies = &proxies{proc: s.roots.Proc, reader: procstream.NewReader(s.roots)}
 	s.pipe = &pipeline{
 		owners: who, peers: s.peers, resolver: s.nat, home: s.host.home, table: s.table, looks: l, ended: s.ended,
-		joiner: join.New[flight](join.Options{}),
+		joiner: join.New[flight](join.Options{}), came: make(chan struct{}, 1),
 	}
 }
 

@@ -18,8 +18,10 @@ type space struct {
 	poller *sockdiag.Poller
 
 	// What follows is for the goroutine that looks, but read by publish.
-	looked    time.Time // when it was last
-	goneLooks int       // since it was there
+	looked    time.Time      // when it was last
+	activity  netns.Activity // from before that
+	skipped   int            // see isQuiet
+	goneLooks int            // since it was there
 	listeners map[uint16]listener
 	active    map[activeKey]int64
 
@@ -39,6 +41,7 @@ func (l *looks) space(n *netns.Namespace) *space {
 		return s
 	}
 	s = &space{inode: n.Inode, poller: l.newPoller(), active: map[activeKey]int64{}, untold: map[uint64]struct{}{}}
+	s.skipped = int(n.Inode % (maxSkipped + 1)) // not all of them in the same look
 	l.spaces[n.Inode] = s
 	if n.Start.After(l.began) {
 		s.poller.Compare(s.poller.Begin(time.Now()), nil, func(*sockdiag.Change, sockdiag.Event) {})

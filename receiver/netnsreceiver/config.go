@@ -25,15 +25,25 @@ type Config struct {
 	// ProtocolInterval is the least time between two reads of a namespace's
 	// TCP, UDP and conntrack counters.
 	ProtocolInterval time.Duration `mapstructure:"protocol_interval"`
+	// UnchangedInterval is the longest time between two points of a namespace's
+	// interfaces, or protocols, of which nothing has changed; 0 sends all that is read.
+	UnchangedInterval time.Duration `mapstructure:"unchanged_interval"`
 	// ExcludeInterfaces lists glob patterns (*, ?, [...]) of interface names.
 	ExcludeInterfaces []string `mapstructure:"exclude_interfaces"`
 	// PairedInterfaces: show the host's ends of pairs (veth, netkit), too.
 	PairedInterfaces bool `mapstructure:"paired_interfaces"`
 }
 
-// defaultProtocolInterval: these files cost eight times as much as the
-// interfaces (docs/benchmarks.md).
-const defaultProtocolInterval = 10 * time.Second
+const (
+	// defaultProtocolInterval: these files cost eight times as much as the
+	// interfaces (docs/benchmarks.md).
+	defaultProtocolInterval = 10 * time.Second
+	// defaultUnchangedInterval is the cgroup receiver's.
+	defaultUnchangedInterval = 5 * time.Second
+	// unchangedBelow: whoever thins to a point per 10 s (deploy/otlp.yaml) must find
+	// one in each 10 s.
+	unchangedBelow = 10 * time.Second
+)
 
 func createDefaultConfig() component.Config {
 	cfg := &Config{
@@ -42,6 +52,7 @@ func createDefaultConfig() component.Config {
 		Events:               metadata.DefaultEventsConfig(),
 		RootPath:             "/",
 		ProtocolInterval:     defaultProtocolInterval,
+		UnchangedInterval:    defaultUnchangedInterval,
 		ExcludeInterfaces:    []string{"lo"},
 	}
 	cfg.CollectionInterval = 10 * time.Second
@@ -56,6 +67,12 @@ func (c *Config) Validate() error {
 	}
 	if c.ProtocolInterval < 0 {
 		errs = append(errs, fmt.Errorf("protocol_interval: %v is negative", c.ProtocolInterval))
+	}
+	if c.UnchangedInterval < 0 {
+		errs = append(errs, fmt.Errorf("unchanged_interval: %v is negative", c.UnchangedInterval))
+	}
+	if c.UnchangedInterval >= unchangedBelow {
+		errs = append(errs, fmt.Errorf("unchanged_interval: %v is too long (it must be below %v)", c.UnchangedInterval, unchangedBelow))
 	}
 	for _, p := range c.ExcludeInterfaces {
 		if _, err := path.Match(p, ""); err != nil {

@@ -38,6 +38,7 @@ func TestFullConfig(t *testing.T) {
 	cfg := load(t, component.NewIDWithName(metadata.Type, "all"))
 	require.NoError(t, confmap.Validate(cfg))
 	require.Equal(t, uint64(30), cfg.protocolEvery())
+	require.Equal(t, 2*time.Second, cfg.UnchangedInterval)
 	require.True(t, cfg.PairedInterfaces)
 	require.True(t, cfg.excludes("docker0"))
 	require.False(t, cfg.excludes("eth0"))
@@ -46,6 +47,12 @@ func TestFullConfig(t *testing.T) {
 	require.True(t, cfg.ResourceAttributes.LinuxCgroupPath.Enabled)
 	cfg.ProtocolInterval = time.Millisecond
 	require.Equal(t, uint64(1), cfg.protocolEvery())
+}
+
+func TestNegativeUnchangedInterval(t *testing.T) {
+	cfg := createDefaultConfig().(*Config)
+	cfg.UnchangedInterval = -time.Second
+	require.ErrorContains(t, confmap.Validate(cfg), "unchanged_interval: -1s is negative")
 }
 
 // An empty list means none, not the default.
@@ -60,6 +67,7 @@ func TestBadConfigNamesTheFields(t *testing.T) {
 	for _, want := range []string{
 		`root_path: "hostfs" is not an absolute path`,
 		`protocol_interval: -1s is negative`,
+		`unchanged_interval: 10s is too long (it must be below 10s)`,
 		`exclude_interfaces: "eth[0" is not a valid pattern`,
 	} {
 		require.ErrorContains(t, err, want)

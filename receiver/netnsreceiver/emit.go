@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"go.opentelemetry.io/collector/component"
+	"go.opentelemetry.io/collector/consumer"
 	"go.opentelemetry.io/collector/pdata/pcommon"
 	"go.opentelemetry.io/collector/pdata/pmetric"
 	"go.opentelemetry.io/collector/receiver"
@@ -24,6 +25,8 @@ type metricsEmitter struct {
 	containers, host recorder
 	// number counts the scrapes.
 	number uint64
+	// telling leaves out what has not changed.
+	telling telling
 	// late are interfaces whose counting began after their namespace's; they
 	// need a resource of their own, because a start is one for all points.
 	late []*netns.Interface
@@ -36,14 +39,14 @@ type metricsEmitter struct {
 const mostNames = 4096
 
 func newMetricsEmitter(cfg *Config, set receiver.Settings) *metricsEmitter {
-	return &metricsEmitter{core: core{cfg: cfg, set: set}, excluded: map[string]bool{}}
+	return &metricsEmitter{core: core{cfg: cfg, set: set}, telling: newTelling(cfg), excluded: map[string]bool{}}
 }
 
 func (e *metricsEmitter) start(ctx context.Context, host component.Host) error {
 	if err := e.core.start(ctx, host); err != nil {
 		return err
 	}
-	h, err := newHealth(e.set, e.tracker)
+	h, err := newHealth(e.set, e.tracker, e.telling.leftOut.Load)
 	if err != nil {
 		return err
 	}
@@ -66,13 +69,15 @@ func (e *metricsEmitter) shutdown(ctx context.Context) error {
 	return e.core.shutdown(ctx)
 }
 
-// scrape reads every namespace and returns it as one resource. The protocols
+// scrape reads every namespace and returns it as one resource, where something has
+// changed or its turn has come. The protocols
 // are read in turns, so that no scrape has to read those of all namespaces.
 func (e *metricsEmitter) scrape(context.Context) (pmetric.Metrics, error) {
 	if e.tracker == nil {
 		return pmetric.NewMetrics(), nil
 	}
 	e.number++
+	e.telling.pass++
 	every := e.cfg.protocolEvery()
 	namespaces, now := e.refresh()
 	for _, n := range namespaces {
@@ -81,44 +86,59 @@ func (e *metricsEmitter) scrape(context.Context) (pmetric.Metrics, error) {
 			e.namespace(n, now)
 		}
 	}
+	e.telling.forget()
 	e.health.logProblems(e.tracker.Stats())
 	return e.mb.Emit(), nil
 }
 
+// namespace emits what there is to tell of one that was read.
 func (e *metricsEmitter) namespace(n *netns.Namespace, now time.Time) {
-	r, at := &e.containers, pcommon.NewTimestampFromTime(now)
+	r := &e.containers
 	if n.Host {
 		r = &e.host
 	}
-	e.late = e.late[:0]
-	if n.Sample.Have&netns.PartDevices != 0 {
-		e.interfaces(r, at, n)
+	t, last, values := &e.telling, e.telling.of(n), valuesOf(&n.Sample)
+	t.shown = e.choose(t.shown[:0], n.Sample.Interfaces)
+	devices, protocols := t.judge(last, n, &values)
+	if devices.before {
+		e.interfaces(r, last.interfaces, last.start, last.interfacesAt)
 	}
-	r.tcp(at, &n.Sample)
-	if n.Sample.Have&netns.PartUDP != 0 {
-		r.udp(at, n.Sample.UDP)
+	if protocols.before {
+		r.protocols(timestampOf(last.valuesAt), &last.values)
 	}
-	if n.Sample.Have&netns.PartConntrack != 0 {
-		r.conntrack(at, n.Sample.Conntrack)
+	if devices.before || protocols.before {
+		e.emit(r, n, last.start, last.interfacesAt)
 	}
-	e.emit(n, n.Start)
-	for _, i := range e.late {
-		r.device(at, i)
-		e.emit(n, i.Start)
+	if devices.tell {
+		e.interfaces(r, t.shown, n.Start, now)
 	}
+	if protocols.tell {
+		r.protocols(timestampOf(now), &values)
+	}
+	if devices.tell || protocols.tell {
+		e.emit(r, n, n.Start, now)
+	}
+	t.keep(last, n, &values, now)
+}
+
+// choose appends the interfaces that are to be shown.
+func (e *metricsEmitter) choose(shown, all []netns.Interface) []netns.Interface {
+	for i := range all {
+		if device := &all[i]; !e.excludes(device.Name) && (!device.Pair || e.cfg.PairedInterfaces) {
+			shown = append(shown, *device)
+		}
+	}
+	return shown
 }
 
 // interfaces records those that are as old as the namespace, and keeps the
-// others for later.
-func (e *metricsEmitter) interfaces(r *recorder, at pcommon.Timestamp, n *netns.Namespace) {
-	for i := range n.Sample.Interfaces {
-		device := &n.Sample.Interfaces[i]
-		switch {
-		case e.excludes(device.Name), device.Pair && !e.cfg.PairedInterfaces:
-		case device.Start.Equal(n.Start):
-			r.device(at, device)
-		default:
-			e.late = append(e.late, device)
+// others for emit.
+func (e *metricsEmitter) interfaces(r *recorder, list []netns.Interface, start, at time.Time) {
+	for i := range list {
+		if list[i].Start.Equal(start) {
+			r.device(timestampOf(at), &list[i])
+		} else {
+			e.late = append(e.late, &list[i])
 		}
 	}
 }
@@ -135,11 +155,35 @@ func (e *metricsEmitter) excludes(name string) bool {
 	return excluded
 }
 
-func (e *metricsEmitter) emit(n *netns.Namespace, start time.Time) {
+// emit makes a resource of what was recorded, and one for each late interface, of
+// which the numbers are of the time at.
+func (e *metricsEmitter) emit(r *recorder, n *netns.Namespace, start, at time.Time) {
+	e.finish(n, start)
+	for _, i := range e.late {
+		r.device(timestampOf(at), i)
+		e.finish(n, i.Start)
+	}
+	e.late = e.late[:0]
+}
+
+func (e *metricsEmitter) finish(n *netns.Namespace, start time.Time) {
 	e.mb.EmitForResource(
 		metadata.WithResource(resource(e.mb.NewResourceBuilder(), n)),
-		metadata.WithStartTimeOverride(pcommon.NewTimestampFromTime(start)),
+		metadata.WithStartTimeOverride(timestampOf(start)),
 	)
+}
+
+func timestampOf(t time.Time) pcommon.Timestamp { return pcommon.NewTimestampFromTime(t) }
+
+// withoutNothing keeps scrapes in which nothing was to be told from the pipeline.
+type withoutNothing struct{ consumer.Metrics }
+
+// ConsumeMetrics passes metrics on unless there are none.
+func (w withoutNothing) ConsumeMetrics(ctx context.Context, md pmetric.Metrics) error {
+	if md.ResourceMetrics().Len() == 0 {
+		return nil
+	}
+	return w.Metrics.ConsumeMetrics(ctx, md)
 }
 
 // resource names the namespace and its owner. Names of directories may hold

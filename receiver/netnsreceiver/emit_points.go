@@ -89,19 +89,29 @@ func (r *recorder) device(at timestamp, d *netns.Interface) {
 	}
 }
 
-func (r *recorder) tcp(at timestamp, s *netns.Sample) {
-	t := s.TCP
-	if s.Have&netns.PartSNMP != 0 {
+func (r *recorder) protocols(at timestamp, v *protocolValues) {
+	r.tcp(at, v)
+	if v.have&netns.PartUDP != 0 {
+		r.udp(at, v.udp)
+	}
+	if v.have&netns.PartConntrack != 0 {
+		r.conntrack(at, v.conntrack)
+	}
+}
+
+func (r *recorder) tcp(at timestamp, v *protocolValues) {
+	t := v.tcp
+	if v.have&netns.PartSNMP != 0 {
 		r.connections(at, int64(t.Established), metadata.AttributeNetworkConnectionStateEstablished)
 		r.opened(at, int64(t.ActiveOpens), metadata.AttributeNetworkConnectionOpenerActive)
 		r.opened(at, int64(t.PassiveOpens), metadata.AttributeNetworkConnectionOpenerPassive)
 		r.retransmitted(at, int64(t.RetransSegs))
 		r.reset(at, int64(t.EstabResets))
 	}
-	if s.Have&netns.PartSockstat != 0 {
+	if v.have&netns.PartSockstat != 0 {
 		r.connections(at, int64(t.TimeWait), metadata.AttributeNetworkConnectionStateTimeWait)
 	}
-	if s.Have&netns.PartNetstat != 0 {
+	if v.have&netns.PartNetstat != 0 {
 		r.listenOverflow(at, int64(t.ListenOverflows))
 		r.listenDropped(at, int64(t.ListenDrops))
 	}

@@ -29,7 +29,7 @@ func createMetrics(_ context.Context, set receiver.Settings, c component.Config,
 	if err != nil {
 		return nil, err
 	}
-	return scraperhelper.NewMetricsController(&cfg.ControllerConfig, set, next, scraperhelper.AddMetricsScraper(metadata.Type, s))
+	return scraperhelper.NewMetricsController(&cfg.ControllerConfig, set, withoutNothing{next}, scraperhelper.AddMetricsScraper(metadata.Type, s))
 }
 
 func createLogs(_ context.Context, set receiver.Settings, c component.Config, next consumer.Logs) (receiver.Logs, error) {

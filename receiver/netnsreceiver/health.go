@@ -20,16 +20,18 @@ type health struct {
 	builder *metadata.TelemetryBuilder
 	tracker *netns.Tracker
 	logger  *zap.Logger
+	// leftOut counts what was not sent because it had not changed.
+	leftOut func() uint64
 	// troubled are the files that were logged. Only the scrape uses it.
 	troubled map[string]bool
 }
 
-func newHealth(set receiver.Settings, t *netns.Tracker) (*health, error) {
+func newHealth(set receiver.Settings, t *netns.Tracker, leftOut func() uint64) (*health, error) {
 	builder, err := metadata.NewTelemetryBuilder(set.TelemetrySettings)
 	if err != nil {
 		return nil, err
 	}
-	h := &health{builder: builder, tracker: t, logger: set.Logger, troubled: map[string]bool{}}
+	h := &health{builder: builder, tracker: t, logger: set.Logger, leftOut: leftOut, troubled: map[string]bool{}}
 	return h, h.register()
 }
 
@@ -53,6 +55,10 @@ func (h *health) register() error {
 		b.RegisterNetnsNamespacesCallback(simple(func(s netns.Stats) int64 { return int64(s.Namespaces) })),
 		b.RegisterNetnsMembersCallback(simple(func(s netns.Stats) int64 { return int64(s.Members) })),
 		b.RegisterNetnsVanishedCallback(simple(func(s netns.Stats) int64 { return int64(s.Vanished) })),
+		b.RegisterNetnsUnchangedCallback(func(_ context.Context, o metric.Int64Observer) error {
+			o.Observe(int64(h.leftOut()))
+			return nil
+		}),
 		b.RegisterNetnsReadErrorsCallback(h.observeErrors),
 		b.RegisterNetnsDroppedCallback(byReason(func(s netns.Stats) map[string]int64 {
 			return map[string]int64{"member_limit": int64(s.DroppedMembers), "interface_limit": int64(s.DroppedInterfaces)}

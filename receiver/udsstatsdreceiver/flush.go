@@ -109,23 +109,25 @@ func (s *server) everyInterval(ctx context.Context, f func()) {
 // eachRecord calls f with the records that can be told, as they come, until ctx
 // ends. What is left then is for takeRecords.
 func (s *server) eachRecord(ctx context.Context, f func([]record)) {
-	ticker := time.NewTicker(settleEvery)
-	defer ticker.Stop()
+	timer := time.NewTimer(settleEvery)
+	defer timer.Stop()
 	for {
 		select {
 		case <-s.records.wake:
-		case <-ticker.C:
+		case <-timer.C:
 		case <-ctx.Done():
 			return
 		}
-		s.takeRecords(false, f)
+		if isLeft := s.takeRecords(false, f); isLeft {
+			timer.Reset(settleEvery)
+		}
 	}
 }
 
 // takeRecords calls f with the records whose sender is known, or with last with
-// all there are.
-func (s *server) takeRecords(last bool, f func([]record)) {
-	told := s.records.take(func(o *origin.Origin) (*origin.Origin, bool) {
+// all there are. It is true if some are left.
+func (s *server) takeRecords(last bool, f func([]record)) (isLeft bool) {
+	told, isLeft := s.records.take(func(o *origin.Origin) (*origin.Origin, bool) {
 		if s.resolver == nil {
 			return o, true
 		}
@@ -134,4 +136,5 @@ func (s *server) takeRecords(last bool, f func([]record)) {
 	if len(told) > 0 {
 		f(told)
 	}
+	return isLeft
 }

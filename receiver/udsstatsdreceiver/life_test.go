@@ -201,7 +201,9 @@ func TestRecordsAreShared(t *testing.T) {
 	}
 	require.True(t, r.hasRoom(quiet))
 	require.EqualValues(t, maxRecords-maxOriginRecords, loud.dropped["record_queue"])
-	require.Len(t, r.take(func(o *origin.Origin) (*origin.Origin, bool) { return o, true }), maxOriginRecords)
+	taken, isLeft := r.take(func(o *origin.Origin) (*origin.Origin, bool) { return o, true })
+	require.Len(t, taken, maxOriginRecords)
+	require.False(t, isLeft)
 	require.True(t, r.hasRoom(loud))
 }
 

@@ -120,11 +120,11 @@ func (r *records) add(one record) {
 	}
 }
 
-// take returns those whose origin is settled, and keeps the others.
-func (r *records) take(settle func(*origin.Origin) (*origin.Origin, bool)) []record {
+// take returns those whose origin is settled, and keeps the others, if there are any.
+func (r *records) take(settle func(*origin.Origin) (*origin.Origin, bool)) (taken []record, isLeft bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	var taken, kept []record
+	var kept []record
 	clear(r.share)
 	for _, one := range r.waiting {
 		final, ok := settle(one.origin)
@@ -137,5 +137,5 @@ func (r *records) take(settle func(*origin.Origin) (*origin.Origin, bool)) []rec
 		taken = append(taken, one)
 	}
 	r.waiting = kept
-	return taken
+	return taken, len(kept) > 0
 }

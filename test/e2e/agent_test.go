@@ -26,7 +26,7 @@ const (
 	// soon is for what takes a second or two on an idle machine.
 	soon = 60 * time.Second
 	// logTail is how much of an agent's log goes into a failure.
-	logTail = 16 << 10
+	logTail = 6 << 10
 )
 
 var (

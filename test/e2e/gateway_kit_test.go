@@ -211,6 +211,8 @@ type flow struct {
 	next     int
 	accepted map[int]bool
 	starts   []numbersAt
+	refusals int
+	refusal  error // the last one
 }
 
 // numbersAt is the first number that was sent at a time.
@@ -238,19 +240,25 @@ func (f *flow) send(s *sender, records, size int) error {
 		record.Attributes().PutInt(numberKey, int64(n))
 		record.Body().SetStr(strings.Repeat("x", size))
 	}
-	if err := s.logs(ld); err != nil {
-		return err
-	}
+	err := s.logs(ld)
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if err != nil {
+		f.refusals++
+		f.refusal = err
+		return err
+	}
 	for n := from; n < from+records; n++ {
 		f.accepted[n] = true
 	}
 	return nil
 }
 
-// run sends ten small records every 20 ms until stop is called, or nobody answers.
-func (f *flow) run(s *sender) (stop func()) {
+// run sends ten small records every 20 ms until stop is called, or the agent has ended.
+// A request that gets no answer in time, on a busy machine, is not the last one.
+func (f *flow) run(t *testing.T, a *agent) (stop func()) {
+	t.Helper()
+	s := newSender(t, a)
 	done := make(chan struct{})
 	var sending sync.WaitGroup
 	sending.Go(func() {
@@ -260,11 +268,11 @@ func (f *flow) run(s *sender) (stop func()) {
 			select {
 			case <-done:
 				return
+			case <-a.ended: // killed, which is the test; its port may be somebody else's soon
+				return
 			case <-ticker.C:
 			}
-			if f.send(s, 10, 100) != nil {
-				return // the agent was killed, which is the test
-			}
+			_ = f.send(s, 10, 100) // it is counted
 		}
 	})
 	return func() {
@@ -280,14 +288,24 @@ func (f *flow) count() int {
 	return len(f.accepted)
 }
 
+// taken are the numbers of the records that are accepted by now.
+func (f *flow) taken() []int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Collect(maps.Keys(f.accepted))
+}
+
 // more returns a condition: so many more records are accepted than when it was made.
 func (f *flow) more(n int) func() error {
 	want := f.count() + n
 	return func() error {
-		if got := f.count(); got < want {
-			return fmt.Errorf("%d of %d records: %w", got, want, errFew)
+		got := f.count()
+		if got >= want {
+			return nil
 		}
-		return nil
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		return fmt.Errorf("%d of %d records accepted, %d requests refused (the last: %v): %w", got, want, f.refusals, f.refusal, errFew)
 	}
 }
 
@@ -333,19 +351,27 @@ func (y *tally) take() {
 	y.taken = len(all)
 }
 
-// complete returns nil once all that was accepted has arrived.
-func (y *tally) complete() error {
+// complete returns nil once all that was accepted has arrived. It is for a flow that has
+// stopped: of one that goes on a part is always under way.
+func (y *tally) complete() error { return y.hasAll(y.flow.taken()) }
+
+// caughtUp returns a condition: all that is accepted when it is made has arrived.
+func (y *tally) caughtUp() func() error {
+	numbers := y.flow.taken()
+	return func() error { return y.hasAll(numbers) }
+}
+
+// hasAll returns nil once all the numbers have arrived.
+func (y *tally) hasAll(numbers []int) error {
 	y.take()
-	y.flow.mu.Lock()
-	defer y.flow.mu.Unlock()
 	lost := 0
-	for n := range y.flow.accepted {
+	for _, n := range numbers {
 		if y.times[n] == 0 {
 			lost++
 		}
 	}
 	if lost > 0 {
-		return fmt.Errorf("%d of %d records: %w", lost, len(y.flow.accepted), errLost)
+		return fmt.Errorf("%d of %d records: %w", lost, len(numbers), errLost)
 	}
 	return nil
 }

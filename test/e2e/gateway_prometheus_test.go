@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"go.opentelemetry.io/collector/pdata/pcommon"
+	"go.opentelemetry.io/collector/pdata/pmetric"
 
 	"github.com/tallymanhq/tallyman/internal/testkit"
 )
@@ -156,6 +158,8 @@ func gatewayRemoteWrite(t *testing.T, full string) {
 	c := engine.RunContainer(t, testkit.ContainerSpec{Name: "busy", Cmd: shell("while :; do :; done"), NanoCPUs: 1e8})
 	testkit.Eventually(t, soon, func() error { return p.hasCPU(a, c) })
 	counter := countTo(t, a)
+	sendDeltas(t, newSender(t, a), 3, 5)
+	testkit.Eventually(t, soon, func() error { return p.hasTotal("e2e_gateway_delta_total", 3*5) })
 	timed, err := net.Dial("unixgram", a.statsdSocket())
 	require.NoError(t, err)
 	defer timed.Close()
@@ -229,17 +233,41 @@ func older(a *agent, id string, seconds float64) func() error {
 }
 
 // hasCounted returns nil once the counter's total is what was sent.
-func (p *prometheus) hasCounted(want int) error {
-	n, err := p.sum("e2e_gateway_sent_total", time.Now())
+func (p *prometheus) hasCounted(want int) error { return p.hasTotal("e2e_gateway_sent_total", want) }
+
+func (p *prometheus) hasTotal(metric string, want int) error {
+	n, err := p.sum(metric, time.Now())
 	if err == nil && int(n) != want {
-		err = fmt.Errorf("counted %v of %d: %w", n, want, errQuery)
+		err = fmt.Errorf("%s: %v of %d: %w", metric, n, want, errQuery)
 	}
 	return err
 }
 
-// mostPause is the longest time between two points of a container: the agent makes one a
-// second, and is late on a machine that is busy.
-const mostPause = 8 * time.Second
+// sendDeltas sends a sum in several requests, each with what is new since the one before.
+func sendDeltas(t *testing.T, s *sender, requests, value int) {
+	t.Helper()
+	at := time.Now().Add(-time.Duration(requests) * time.Second)
+	for range requests {
+		md := pmetric.NewMetrics()
+		resource := md.ResourceMetrics().AppendEmpty()
+		resource.Resource().Attributes().PutStr("service.name", "e2e")
+		metric := resource.ScopeMetrics().AppendEmpty().Metrics().AppendEmpty()
+		metric.SetName("e2e.gateway.delta")
+		sum := metric.SetEmptySum()
+		sum.SetIsMonotonic(true)
+		sum.SetAggregationTemporality(pmetric.AggregationTemporalityDelta)
+		point := sum.DataPoints().AppendEmpty()
+		point.SetStartTimestamp(pcommon.NewTimestampFromTime(at))
+		at = at.Add(time.Second)
+		point.SetTimestamp(pcommon.NewTimestampFromTime(at))
+		point.SetIntValue(int64(value))
+		require.NoError(t, s.metrics(md))
+	}
+}
+
+// mostPause is the longest time between two points of a container: the agent makes one in
+// 5 s while nothing changes, and is late on a machine that is busy.
+const mostPause = 12 * time.Second
 
 // hasEach returns nil once a container has points all over a time.
 func (p *prometheus) hasEach(id string, from, to time.Time) error {

@@ -20,8 +20,8 @@ const (
 	// numbered is how many lines a container writes in these tests.
 	numbered = 5000
 	// perBurst lines are written ten times a second. As JSON a line takes some
-	// 80 bytes, so a file of 10 kB is full after 0.6 s, and three of them last for
-	// more than two of the agent's looks (poll_interval: 500ms).
+	// 80 bytes, so a file of 40 kB is full after 2.5 s, and three of them last for
+	// more than two of the agent's looks (poll_interval: 2s).
 	perBurst = 20
 	// writeWithin is for numbered lines at that pace (25 s), on a busy machine.
 	writeWithin = 3 * time.Minute
@@ -47,7 +47,7 @@ func TestContainerLogs(t *testing.T) {
 	testkit.Eventually(t, soon, l.watches(early.ID))
 
 	execute(t, early, "touch", "/tmp/on")
-	paused := engine.RunContainer(t, writer("10k", 3,
+	paused := engine.RunContainer(t, writer("40k", 3,
 		count(0, 2000), waitFor("go"), count(2000, 2200), waitFor("on"), count(2200, numbered)))
 	// Fifty files last for half a minute: longer than the agent is away.
 	steady := engine.RunContainer(t, writer("10k", 50, count(0, numbered)))

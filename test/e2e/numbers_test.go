@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -133,15 +134,19 @@ func TestNumbersAgree(t *testing.T) {
 		// for this long; what comes every 10 s must not go in between.
 		"exporters::prometheus::metric_expiration: 25s",
 	}})
+	// All at once, however many tests are allowed to be: they wait for the same agent.
+	var comparing sync.WaitGroup
 	for _, s := range list {
-		t.Run(s.spec.Name, func(t *testing.T) {
-			t.Parallel()
-			testkit.Eventually(t, soon, func() error { return a.showsAll(s) })
-			testkit.Eventually(t, soon, func() error { return a.agreesWithKernel(t, s) })
-			testkit.Eventually(t, soon, func() error { return a.agreesWithEngine(t, s) })
-			a.checkDerived(t, s)
+		comparing.Go(func() {
+			t.Run(s.spec.Name, func(t *testing.T) {
+				testkit.Eventually(t, soon, func() error { return a.showsAll(s) })
+				testkit.Eventually(t, soon, func() error { return a.agreesWithKernel(t, s) })
+				testkit.Eventually(t, soon, func() error { return a.agreesWithEngine(t, s) })
+				a.checkDerived(t, s)
+			})
 		})
 	}
+	comparing.Wait()
 }
 
 // showsAll returns nil once the container has done what it is there for.

@@ -293,8 +293,10 @@ func (a *recorderAgent) value(expr string) (float64, error) {
 
 // hasPast returns nil once seconds of a container are recorded.
 func (a *recorderAgent) hasPast(id string, seconds float64) error {
-	// A sum: in its first seconds a container may have no name yet, and with it other series.
-	n, err := a.value(fmt.Sprintf("sum(count_over_time(container_uptime_seconds{container_id=%q}[10m]))", id))
+	// Of all series: in its first seconds a container may have no name yet, and with it others.
+	// The uptime tells for how long: points are fewer while nothing changes.
+	of := fmt.Sprintf("_over_time(container_uptime_seconds{container_id=%q}[10m])", id)
+	n, err := a.value("max(max" + of + ") - min(min" + of + ")")
 	if err == nil && n < seconds {
 		err = fmt.Errorf("%v seconds of container %.12s are recorded: %w", n, id, errNotYet)
 	}

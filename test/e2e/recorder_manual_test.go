@@ -30,7 +30,6 @@ const (
 // Everybody who may ask for a capture gets one: on a terminal, on the page, by signal,
 // and from within an application.
 func TestRecorderManual(t *testing.T) {
-	t.Parallel()
 	engine := testkit.Docker(t)
 	// What dies in other tests would join the capture that an application asked for, and
 	// make its window longer.
@@ -51,6 +50,7 @@ func TestRecorderManual(t *testing.T) {
 	ids["page"] = a.askByPage(t, b, c.ID)
 	ids["signal"] = a.askBySignal(t)
 	require.Len(t, uniqueValues(ids), 4, "%v", ids)
+	t.Parallel() // the rest is two minutes of waiting
 	for _, how := range []string{"tool", "page", "signal", "otlp"} {
 		file := a.finished(t, ids[how])
 		t.Logf("%s: %s", how, filepath.Base(file))

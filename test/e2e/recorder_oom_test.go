@@ -56,9 +56,10 @@ func TestRecorderOOM(t *testing.T) {
 	engine := testkit.Docker(t)
 	s := &oomStory{t: t, recorderAgent: startRecorder(t, settings{env: []string{"TALLYMAN_DOCKER_HOST=" + engine.Host()}})}
 	b := startBrowser(t)
-	s.page = b.open(t, s.url+"/#/containers")
+	name := fmt.Sprintf("relay-%d", os.Getpid())
+	s.page = b.open(t, s.url+"/"+only(name))
 	s.victim = run(t, engine, testkit.ContainerSpec{
-		Name: fmt.Sprintf("relay-%d", os.Getpid()), Memory: 32 * mib, MemorySwap: 32 * mib, Cmd: shell(forwarder),
+		Name: name, Memory: 32 * mib, MemorySwap: 32 * mib, Cmd: shell(forwarder),
 	})
 	t.Cleanup(func() { _ = s.victim.Remove(context.Background()) }) // the story removes it, unless it breaks off
 	s.page.wait(soon, has(s.row("running")))
@@ -67,12 +68,17 @@ func TestRecorderOOM(t *testing.T) {
 	s.losesItsForwarder()
 	s.isCaptured()
 	s.isRemoved()
+	t.Parallel() // what follows waits two minutes for the capture, or looks at what is finished
 	s.isTold()
 	s.isListed()
 	s.opensElsewhere(b)
 	s.reportStandsAlone(b)
 	s.page.quiet()
 }
+
+// only is the table of the containers of a name. Rows that are out of sight are not made,
+// and other tests have containers, too.
+func only(name string) string { return "#/containers?q=name:" + name }
 
 func (s *oomStory) row(state string) string {
 	return fmt.Sprintf(`[data-container=%q][data-state=%q]`, s.victim.ID, state)
@@ -138,8 +144,7 @@ func (s *oomStory) isRemoved() {
 		return nil
 	})
 	require.NoError(s.t, s.victim.Remove(s.t.Context())) // as docker rm -f
-	// Rows that are out of sight are not made, and other tests' containers end, too.
-	found := "#/containers?q=name:" + s.victim.Name
+	found := only(s.victim.Name)
 	s.page.show(found)
 	s.page.wait(soon, has(s.row("ended")))
 	require.Contains(s.t, s.page.text(s.row("ended")), s.victim.Name)

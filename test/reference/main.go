@@ -12,6 +12,7 @@ import (
 	"github.com/tallymanhq/tallyman/exporter/flightrecorderexporter"
 	"github.com/tallymanhq/tallyman/extension/dockerfilterextension"
 	"github.com/tallymanhq/tallyman/extension/flightrecorderextension"
+	"github.com/tallymanhq/tallyman/extension/programpagesextension"
 	"github.com/tallymanhq/tallyman/processor/containertagprocessor"
 	"github.com/tallymanhq/tallyman/receiver/cgroupreceiver"
 	"github.com/tallymanhq/tallyman/receiver/containerstatusreceiver"
@@ -41,6 +42,7 @@ func pages() []page {
 		{"exporter/flightrecorderexporter", flightrecorderexporter.NewFactory()},
 		{"extension/dockerfilterextension", dockerfilterextension.NewFactory()},
 		{"extension/flightrecorderextension", flightrecorderextension.NewFactory()},
+		{"extension/programpagesextension", programpagesextension.NewFactory()},
 	}
 }
 

@@ -10,8 +10,9 @@
 //
 // A container is looked at when it appears, after each program that it starts, a few
 // times soon after that, and then every five seconds: its processes, what they listen
-// at, its addresses. Whatever has changed is told as a whole list, by the goroutine
-// of Run.
+// at, its addresses. Where a view can tell that it has used no processor time since the
+// last look, the next is left out, up to five in a row. Whatever has changed is told as a
+// whole list, by the goroutine of Run.
 //
 // A container is told of while it runs, of which engine and kernel may say that it
 // is over. Sandboxes of pods are none. One that the engine has running while no process of it
@@ -59,7 +60,9 @@
 // CONFIG_PROC_CHILDREN. Where nobody says addresses, Linux 4.9 for whose a namespace is (before
 // it none is believed), and 4.13 for what is the default route.
 //
-// Known limitations: a container of which nobody says any address and that may change its
+// Known limitations: who enters the network of a container that sleeps (nsenter) and
+// listens there is seen half a minute later at the latest, and so is an address that such a
+// container is given from outside while nobody says any. A container of which nobody says any address and that may change its
 // network (CAP_NET_ADMIN) can name the address of another container, also one on a bridge
 // that the host's own network is a part of, and have that one asked in its name. Of a rootless
 // engine, of one that maps users, and of pods with users of their own (hostUsers: false),

@@ -53,6 +53,9 @@ func (l *looker) note(err error) {
 	}
 }
 
+// problems are how often something could not be read, or was gone when it was.
+func (l *looker) problems() uint64 { return l.unreadable + l.vanished }
+
 // look completes what processes has begun, and makes the target. isShared: others
 // are in its network namespace. Where the process is no more what it was, all stays as
 // the last look has told it.

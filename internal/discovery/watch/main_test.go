@@ -19,7 +19,8 @@ import (
 
 // listenEnv makes the test's binary a server instead: it listens at the addresses,
 // tcp4:host:port or udp4:host:port, until it is killed. A copy of it under another
-// name is another program. With free- in front (free-tcp4:host:port) nobody needs to have the address.
+// name is another program. With free- in front (free-tcp4:host:port) nobody needs to have the address; with
+// later- in front of that it waits for SIGUSR1 first.
 const listenEnv = "TALLYMAN_WATCH_LISTEN"
 
 func TestMain(m *testing.M) {
@@ -31,7 +32,13 @@ func TestMain(m *testing.M) {
 
 func serve(at []string) {
 	var open []any // what nobody holds is closed by the garbage collector
+	told := make(chan os.Signal, 1)
+	signal.Notify(told, unix.SIGUSR1)
 	for _, text := range at {
+		text, isLater := strings.CutPrefix(text, "later-")
+		if isLater {
+			<-told
+		}
 		text, isFree := strings.CutPrefix(text, "free-")
 		network, addr, _ := strings.Cut(text, ":")
 		how := net.ListenConfig{}

@@ -46,6 +46,12 @@ type subject struct {
 	hurries int
 	counted time.Time
 
+	// used is the processor time that it had used before the last look, if isMetered;
+	// skipped are the looks that were left out since one was made for the sake of it.
+	used      time.Duration
+	isMetered bool
+	skipped   int
+
 	// isSeen: it has had a process here. absent are the looks since then.
 	isSeen bool
 	absent int
@@ -96,6 +102,7 @@ func (s *subject) update(w word, now time.Time) {
 	}
 	if isNews {
 		s.due = now
+		s.isMetered = false
 	}
 }
 

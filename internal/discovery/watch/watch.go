@@ -47,8 +47,9 @@ type Stats struct {
 	// Blind are those whose processes may not be asked for their network namespace,
 	// so that who listens there is not known: that needs CAP_SYS_PTRACE.
 	Blind int
-	// Looks were made; Vanished are those whose container went meanwhile.
-	Looks, Vanished uint64
+	// Looks were made; Vanished are those whose container went meanwhile. Skipped were
+	// left out, as nothing had happened since the one before.
+	Looks, Vanished, Skipped uint64
 	// Unreadable counts files of a look that could not be read.
 	Unreadable uint64
 	// Beyond are those that were too many.
@@ -88,6 +89,7 @@ type Watch struct {
 	o      Options
 	engine *docker.Watcher // nil without an engine
 	looker *looker
+	meter  *hostview.Meter // nil without a view; of Run alone
 	woken  chan struct{}
 
 	told    map[string]*target.Target // what Changed was last told; of Run alone
@@ -115,6 +117,9 @@ func New(o Options) (*Watch, error) {
 		o: o, looker: newLooker(o.Roots), woken: make(chan struct{}, 1),
 		told: map[string]*target.Target{}, all: map[string]*subject{}, refused: map[string]bool{},
 		engined: map[string]*docker.Container{}, identities: map[string]*target.Identity{},
+	}
+	if o.View != nil {
+		w.meter = o.View.NewMeter()
 	}
 	if o.Endpoint == "" {
 		return w, nil
@@ -275,7 +280,7 @@ func (w *Watch) subject(id string) *subject {
 		return nil
 	}
 	delete(w.refused, id)
-	w.all[id] = &subject{id: id}
+	w.all[id] = &subject{id: id, skipped: len(w.all) % (maxSkipped + 1)} // not all of them in the same round
 	return w.all[id]
 }
 
@@ -325,19 +330,21 @@ func (w *Watch) cgroups() map[string]*group {
 // once all have been asked for theirs.
 func (w *Watch) round(now time.Time) {
 	w.looker.begin()
-	shared := map[uint64]int{}
-	var due []*subject
-	for _, s := range w.all {
-		if !now.Before(s.due) {
-			s.found = w.looker.processes(s, w.pids(s), now)
-			due = append(due, s)
+	due, quiet, shared := w.begin(now)
+	skipped := uint64(0)
+	for _, s := range quiet {
+		if s.found.isShared == (shared[s.found.netns] > 1) {
+			s.rest(now, w.o.Every)
+			skipped++
+			continue
 		}
-		if s.found.netns != 0 {
-			shared[s.found.netns]++
-		}
+		s.found = w.looker.processes(s, w.pids(s), now) // somebody else has come, or gone
+		due = append(due, s)
 	}
 	for _, s := range due {
+		problems := w.looker.problems()
 		w.looker.look(s, shared[s.found.netns] > 1)
+		s.isMetered = s.isMetered && problems == w.looker.problems()
 		s.looked(now, w.o.Every)
 	}
 	unseen, blind := 0, 0
@@ -349,8 +356,29 @@ func (w *Watch) round(now time.Time) {
 	defer w.mu.Unlock()
 	w.stats.Unseen, w.stats.Blind = unseen, blind
 	w.stats.Looks += uint64(len(due))
+	w.stats.Skipped += skipped
 	w.stats.Unreadable, w.stats.Vanished = w.looker.unreadable, w.looker.vanished
 	w.stats.Beyond = w.looker.beyond
+}
+
+// begin reads the processes of those that are due, but for those of which nothing is
+// new. It counts the containers in each network namespace.
+func (w *Watch) begin(now time.Time) (due, quiet []*subject, shared map[uint64]int) {
+	shared = map[uint64]int{}
+	for _, s := range w.all {
+		switch {
+		case now.Before(s.due):
+		case w.isQuiet(s):
+			quiet = append(quiet, s)
+		default:
+			s.found = w.looker.processes(s, w.pids(s), now)
+			due = append(due, s)
+		}
+		if s.found.netns != 0 {
+			shared[s.found.netns]++
+		}
+	}
+	return due, quiet, shared
 }
 
 func number(is bool) int {

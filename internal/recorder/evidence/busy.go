@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/tallymanhq/tallyman/internal/recorder/capture/bundle"
@@ -39,10 +40,12 @@ func (n *Neighbours) busyThen(ctx context.Context, w bundle.Window) []string {
 		return nil
 	}
 	length := fmt.Sprintf("[%ds]", int(w.To.Sub(w.From).Seconds()))
+	// By the second: what does not change has fewer samples than what does.
+	seconds := strings.Replace(length, "]", ":1s]", 1)
 	var tops [][]string
 	for _, use := range []string{
-		"avg_over_time(container_cpu_usage" + length + ")",
-		"avg_over_time(container_memory_usage_bytes" + length + ")",
+		"avg_over_time(container_cpu_usage" + seconds + ")",
+		"avg_over_time(container_memory_usage_bytes" + seconds + ")",
 		"sum by (" + labelContainer + ") (increase(container_disk_io_bytes_total" + length + "))",
 	} {
 		tops = append(tops, n.topThen(ctx, use, w.To))

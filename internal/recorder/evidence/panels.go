@@ -18,14 +18,16 @@ func peak(series string) string {
 }
 
 // sumRate sums what series count per second, by a label or all of them. How far a
-// rate looks back is chosen for each series: no further than its samples need. Three
-// of them have to be near, as with two there would be one a moment later. "and" ends
-// a line with its container: far back there are samples for some time after.
+// rate looks back is chosen for each series: no further than its samples need. That
+// is told by how many there are far back, so that the choice is the same from one
+// moment to the next: with the near ones counted, a line would jump where a container
+// falls silent. "and" ends a line with its container: far back there are samples for
+// some time after.
 func sumRate(by, series string) string {
 	if by != "" {
 		by = " by (" + by + ") "
 	}
-	return "sum" + by + "(rate(" + series + "[$r]) and count_over_time(" + series + "[$r]) >= 3 or rate(" + series + "[$f]) and " + series + ")"
+	return "sum" + by + "(rate(" + series + "[$r]) and count_over_time(" + series + "[$f]) >= $n or rate(" + series + "[$f]) and " + series + ")"
 }
 
 // containerPanels are in the order in which people look at them. The plots of the
@@ -72,15 +74,16 @@ func hostPressure() panel {
 	}}
 }
 
-// hostPanels show the containers that used most within the window.
+// hostPanels show the containers that used most within the window: by the second, as
+// what does not change has fewer samples than what does.
 func hostPanels() []panel {
 	return []panel{
 		hostPressure(),
 		{"CPU of the busiest containers (100 % is one core)", "{cpu}", []line{
-			{"", `container_cpu_usage and on (container_id) topk(5, avg_over_time(container_cpu_usage[$w] @ end()))`, "container_name"},
+			{"", `container_cpu_usage and on (container_id) topk(5, avg_over_time(container_cpu_usage[$w:1s] @ end()))`, "container_name"},
 		}},
 		{"Memory of the largest containers", "By", []line{
-			{"", `container_memory_usage_bytes and on (container_id) topk(5, avg_over_time(container_memory_usage_bytes[$w] @ end()))`, "container_name"},
+			{"", `container_memory_usage_bytes and on (container_id) topk(5, avg_over_time(container_memory_usage_bytes[$w:1s] @ end()))`, "container_name"},
 		}},
 		{"CPU of all containers (100 % is one core)", "{cpu}", []line{{"used", `sum(container_cpu_usage)`, ""}}},
 		{"Memory of all containers", "By", []line{{"used", `sum(container_memory_usage_bytes)`, ""}}},

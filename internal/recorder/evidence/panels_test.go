@@ -6,7 +6,11 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"go.opentelemetry.io/collector/pdata/pcommon"
 	"go.opentelemetry.io/collector/pdata/pmetric"
+
+	"github.com/tallymanhq/tallyman/internal/cadence"
+	"github.com/tallymanhq/tallyman/internal/recorder/capture/report"
 )
 
 // recordRarely writes everything of so many seconds, once every so many of them, and
@@ -86,9 +90,78 @@ func TestRatesReachFar(t *testing.T) {
 			}
 			seen++
 			require.NotContains(t, expr, "$", p.title)
-			require.Equal(t, 1, strings.Count(expr, "[45s]"), expr)
-			require.Equal(t, 2, strings.Count(expr, "[8s]"), expr)
+			require.Equal(t, 2, strings.Count(expr, "[45s]"), expr)
+			require.Equal(t, 1, strings.Count(expr, "[12s]"), expr)
 		}
 	}
 	require.Greater(t, seen, 10)
+}
+
+// What does not change comes every 5 s. A plot of a container that works now and then
+// is that of one whose every second is there: no holes, and no jump where it falls
+// silent or begins.
+func TestPlotsOfASilentContainer(t *testing.T) {
+	s := newScene(t)
+	full, thinned := id(1), id(2)
+	s.recordWork(180, full, thinned, func(second int) bool { return second%80 > 50 && second%80 < 70 })
+	q := question{metrics: s.metrics, w: s.last(160), step: time.Second, container: full}
+	for _, series := range []string{`container_disk_io_bytes_total{$c}`, `container_network_io_bytes_total{$c}`} {
+		drawn := func(container string) []report.Point {
+			q.container = container
+			plot, err := q.ask(t.Context(), panel{lines: []line{{"", sumRate("", series), ""}}})
+			require.NoError(t, err)
+			require.Len(t, plot.Lines, 1)
+			return plot.Lines[0].Points
+		}
+		want, got := drawn(full), drawn(thinned)
+		require.Len(t, got, len(want), "no holes")
+		highest := 0.0
+		for i := range want {
+			// rate() guesses beyond the first sample of its window, which is further
+			// from the edge in one of them.
+			require.InDelta(t, want[i].Value, got[i].Value, 100, "%d s", i)
+			highest = max(highest, got[i].Value)
+		}
+		require.InDelta(t, 1000, highest, 10)
+	}
+}
+
+// recordWork writes two counters of two containers each second, which grow by 1000
+// while it works: of full all of them, of thinned what [cadence] tells.
+func (s *scene) recordWork(seconds int, full, thinned string, works func(second int) bool) {
+	s.t.Helper()
+	steps, every := cadence.Begin(3), cadence.New(time.Second, 5*time.Second)
+	total, was := 0, 0
+	for second := range seconds {
+		s.pass(time.Second)
+		if was = total; works(second) {
+			total += 1000
+		}
+		md := pmetric.NewMetrics()
+		write := func(container string, at time.Time, total int) {
+			resource := md.ResourceMetrics().AppendEmpty()
+			resource.Resource().Attributes().PutStr("container.id", container)
+			scope := resource.ScopeMetrics().AppendEmpty()
+			for _, name := range []string{"container.disk.io", "container.network.io"} {
+				m := scope.Metrics().AppendEmpty()
+				m.SetName(name)
+				m.SetUnit("By")
+				sum := m.SetEmptySum()
+				sum.SetIsMonotonic(true)
+				sum.SetAggregationTemporality(pmetric.AggregationTemporalityCumulative)
+				p := sum.DataPoints().AppendEmpty()
+				p.SetTimestamp(pcommon.NewTimestampFromTime(at))
+				p.SetIntValue(int64(5000 + total))
+			}
+		}
+		write(full, s.now, total)
+		tell, before := steps.Next(every, total != was)
+		if before {
+			write(thinned, s.now.Add(-time.Second), was)
+		}
+		if tell {
+			write(thinned, s.now, total)
+		}
+		require.Empty(s.t, s.metrics.Write(s.t.Context(), md).Dropped)
+	}
 }

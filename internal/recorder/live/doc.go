@@ -5,7 +5,7 @@
 // number per [Metric]: gauges as they were measured, counters as rates between the
 // last two measurements, and NaN where that is not known: before the second
 // measurement, where a counter fell without a new start, and after three times as
-// long as usual without data (3 s to 90 s). A row goes when all of it was NaN for two
+// long as usual without data (15 s to 90 s). A row goes when all of it was NaN for two
 // minutes. Only what Tallyman's own receivers send is taken.
 //
 // A second is what [Live.Tick] says: the owner calls it once each second, and it

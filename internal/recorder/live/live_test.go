@@ -131,9 +131,9 @@ func TestRates(t *testing.T) {
 	require.True(t, isNaN(read(13.5, 16, 5)))
 	require.InDelta(t, 5, read(13.5, 17, 10), 1e-3)
 	// A gap of a minute: unknown while it lasts, and the mean afterwards.
-	l.Tick(sec(19.9))
-	require.InDelta(t, 5, last(t, l, "a", IORead), 1e-3, "held for three seconds")
-	l.Tick(sec(21))
+	l.Tick(sec(31.9))
+	require.InDelta(t, 5, last(t, l, "a", IORead), 1e-3, "held for fifteen seconds")
+	l.Tick(sec(33))
 	require.True(t, isNaN(last(t, l, "a", IORead)))
 	require.InDelta(t, 2, read(13.5, 77, 130), 1e-3)
 	// Late points change nothing, and are counted.
@@ -142,6 +142,26 @@ func TestRates(t *testing.T) {
 	// The clock was set back by an hour.
 	require.True(t, isNaN(read(-5000, -3523, 200)))
 	require.InDelta(t, 7, read(-5000, -3522, 207), 1e-3)
+}
+
+// TestUnchanged: what stays the same comes every 5 s, and is known all the time. When
+// it changes, the reading before comes late, at its own time.
+func TestUnchanged(t *testing.T) {
+	l := New(Options{})
+	told := map[int][]int{0: {0}, 1: {1}, 2: {2}, 5: {5}, 10: {10}, 13: {12, 13}, 14: {14}}
+	total := map[int]float64{0: 0, 1: 100, 2: 100, 5: 100, 10: 100, 12: 100, 13: 150, 14: 150}
+	for at := range 25 {
+		for _, then := range told[at] {
+			l.Observe(batch("a", sec(0), sec(float64(then)), m("container.disk.io", total[then], "disk.io.direction", "read"),
+				m("container.cpu.usage", 0.25)))
+		}
+		l.Tick(sec(float64(at)))
+		require.InDelta(t, 0.25, last(t, l, "a", CPU), 1e-6, at)
+		want := map[int]float64{1: 100, 13: 50}[at]
+		if at > 0 {
+			require.InDelta(t, want, last(t, l, "a", IORead), 1e-3, at)
+		}
+	}
 }
 
 // TestSlowCollection: at one pass in ten seconds numbers are held in between.

@@ -5,9 +5,11 @@ import "time"
 const (
 	// holdTimes: a number counts until three measurements are missing.
 	holdTimes = 3
-	// leastHold has room for a pass that is late; holdUnknown is three of the
-	// usual collection intervals of 10 s; mostHold keeps the page honest.
-	leastHold   = 3 * time.Second
+	// leastHold is three times what receivers are silent for while nothing changes
+	// (unchanged_interval, 5 s by default and never more than 10 s); holdUnknown is
+	// three of the usual collection intervals of 10 s; mostHold keeps the page
+	// honest.
+	leastHold   = 15 * time.Second
 	holdUnknown = 30 * time.Second
 	mostHold    = 90 * time.Second
 	// setBack is how much older a point must be than the last one for the clock

@@ -28,10 +28,13 @@ func variants() []variant {
 			"flight_recorder", "file_log/docker", "file_log/cri", "netns", "ebpf_conntrack",
 			"discovery", "uds_statsd", "container_status", "docker_filter", "container_tag", "host_metrics", "prometheus/agent",
 		}},
+		{name: "program pages kept", without: []string{"program_pages"}},
+		{name: "ring of 8 MiB", set: []string{"receivers::ebpf_conntrack::limits::ring_mib: 8"}},
+		{name: "all told", set: []string{"receivers::cgroup::unchanged_interval: 0s", "receivers::netns::unchanged_interval: 0s"}},
 		{name: "GOGC=50", env: []string{"GOGC=50"}},
 		{name: "GOGC=200", env: []string{"GOGC=200"}},
-		{name: "logs every 2s", set: []string{
-			"receivers::file_log/docker::poll_interval: 2s", "receivers::file_log/cri::poll_interval: 2s",
+		{name: "logs every 500ms", set: []string{
+			"receivers::file_log/docker::poll_interval: 500ms", "receivers::file_log/cri::poll_interval: 500ms",
 		}},
 		{name: "every 2s", set: []string{
 			"receivers::cgroup::collection_interval: 2s", "receivers::netns::collection_interval: 2s",

@@ -33,6 +33,7 @@ type TelemetryBuilder struct {
 	CgroupOpenFiles   metric.Int64ObservableGauge
 	CgroupProcessTier metric.Int64ObservableGauge
 	CgroupReadErrors  metric.Int64ObservableCounter
+	CgroupUnchanged   metric.Int64ObservableCounter
 	CgroupUnkeptReads metric.Int64ObservableCounter
 	CgroupVanished    metric.Int64ObservableCounter
 }
@@ -114,6 +115,21 @@ func (builder *TelemetryBuilder) RegisterCgroupReadErrorsCallback(cb metric.Int6
 		cb(ctx, &observerInt64{inst: builder.CgroupReadErrors, obs: o})
 		return nil
 	}, builder.CgroupReadErrors)
+	if err != nil {
+		return err
+	}
+	builder.mu.Lock()
+	defer builder.mu.Unlock()
+	builder.registrations = append(builder.registrations, reg)
+	return nil
+}
+
+// RegisterCgroupUnchangedCallback sets callback for observable CgroupUnchanged metric.
+func (builder *TelemetryBuilder) RegisterCgroupUnchangedCallback(cb metric.Int64Callback) error {
+	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
+		cb(ctx, &observerInt64{inst: builder.CgroupUnchanged, obs: o})
+		return nil
+	}, builder.CgroupUnchanged)
 	if err != nil {
 		return err
 	}
@@ -209,6 +225,12 @@ func NewTelemetryBuilder(settings component.TelemetrySettings, options ...Teleme
 		"otelcol_cgroup_read_errors",
 		metric.WithDescription("Reads that went wrong, by file and reason (read, parse). A vanished cgroup is not an error. [Alpha]"),
 		metric.WithUnit("{error}"),
+	)
+	errs = errors.Join(errs, err)
+	builder.CgroupUnchanged, err = builder.meter.Int64ObservableCounter(
+		"otelcol_cgroup_unchanged",
+		metric.WithDescription("Readings of a container, another cgroup or the host that were not sent because nothing had changed; see unchanged_interval. Normal. [Alpha]"),
+		metric.WithUnit("{reading}"),
 	)
 	errs = errors.Join(errs, err)
 	builder.CgroupUnkeptReads, err = builder.meter.Int64ObservableCounter(

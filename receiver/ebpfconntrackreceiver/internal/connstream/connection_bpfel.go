@@ -145,6 +145,7 @@ const (
 	connectionVarUnusedRecord    = "unused_record"
 	connectionVarUnusedResponse  = "unused_response"
 	connectionVarWakeAt          = "wake_at"
+	connectionVarWakePause       = "wake_pause"
 	connectionVarWokenAt         = "woken_at"
 )
 
@@ -217,6 +218,7 @@ type connectionVariableSpecs struct {
 	UnusedRecord    *ebpf.VariableSpec `ebpf:"unused_record"`
 	UnusedResponse  *ebpf.VariableSpec `ebpf:"unused_response"`
 	WakeAt          *ebpf.VariableSpec `ebpf:"wake_at"`
+	WakePause       *ebpf.VariableSpec `ebpf:"wake_pause"`
 	WokenAt         *ebpf.VariableSpec `ebpf:"woken_at"`
 }
 
@@ -267,6 +269,7 @@ type connectionVariables struct {
 	UnusedRecord    *ebpf.Variable `ebpf:"unused_record"`
 	UnusedResponse  *ebpf.Variable `ebpf:"unused_response"`
 	WakeAt          *ebpf.Variable `ebpf:"wake_at"`
+	WakePause       *ebpf.Variable `ebpf:"wake_pause"`
 	WokenAt         *ebpf.Variable `ebpf:"woken_at"`
 }
 

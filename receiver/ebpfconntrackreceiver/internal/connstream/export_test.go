@@ -89,3 +89,9 @@ func (s *Stream) Knows(l Listener) (bool, error) {
 	}
 	return err == nil, err
 }
+
+// WithoutLooks has a stream look by itself only after a wake-up.
+func (o Options) WithoutLooks() Options {
+	o.idle = time.Hour
+	return o
+}

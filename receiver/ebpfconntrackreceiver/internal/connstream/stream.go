@@ -1,6 +1,7 @@
 package connstream
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -17,7 +18,7 @@ import (
 // Options say what a [Stream] may use and who is told.
 type Options struct {
 	// RingBytes is the size of the ring buffer, a power of two of at least a
-	// page; 0 is 8 MiB, about 52,000 records.
+	// page; 0 is 4 MiB, about 26,000 records.
 	RingBytes uint32
 	// MaxConnections is how many open connections are remembered; 0 is 65,536.
 	// Of more, the oldest are forgotten: their records have no beginning.
@@ -40,6 +41,8 @@ type Options struct {
 	// Lost is called by the same goroutine with the number of records that
 	// were lost since the last call, after those before them; nil is nobody.
 	Lost func(records uint64)
+
+	idle time.Duration // idleEvery, but for tests
 }
 
 // Stream is what the kernel tells of connections that end, by BPF. Its methods
@@ -83,19 +86,23 @@ type Stats struct {
 }
 
 const (
-	// wakeShare of the ring buffer wakes the reader before its time: 512 KiB of
-	// 8 MiB. A wake-up for each record made a record five times as dear.
-	wakeShare = 16
-	// drainEvery is how long a record may wait if the reader was not woken: ten
-	// looks a second cost nothing. While records come, and soonFor after the last,
-	// it is soonEvery: an engine takes a container's connections out of conntrack
+	// wakeShare of the ring buffer wakes the reader before its time: 256 KiB of
+	// 2 MiB. A wake-up for each record made a record five times as dear.
+	wakeShare = 8
+	// The first record for wakePause wakes the reader. Those that follow wait for its
+	// next look: while records come, and soonFor after the last, which is longer than
+	// that, there is one each soonEvery. An engine takes a container's connections out of conntrack
 	// some 50 ms after its end (at a look every 100 ms half of 50 such containers
 	// were too late), and who is to know what they were translated to has to ask
 	// before. At 10 ms the agent took twice as much CPU.
-	drainEvery = 100 * time.Millisecond
-	soonEvery  = 20 * time.Millisecond
-	soonFor    = 60 * time.Millisecond
-	// maxBatch records are handled at once: a little more than what wakes the
+	wakePause = 50 * time.Millisecond
+	soonEvery = 20 * time.Millisecond
+	soonFor   = 60 * time.Millisecond
+	// idleEvery is between looks while nothing comes, countEvery how often the kernel's
+	// counters are read at most.
+	idleEvery  = time.Second
+	countEvery = 100 * time.Millisecond
+	// maxBatch records are handled at once: more than what wakes the
 	// reader, and 800 kB.
 	maxBatch = 4096
 )
@@ -125,6 +132,7 @@ func openSpec(spec *ebpf.CollectionSpec, o Options) (*Stream, error) {
 		set.Close()
 		return nil, fmt.Errorf("open ring buffer: %w", err)
 	}
+	o.idle = cmp.Or(o.idle, idleEvery)
 	s := &Stream{o: o, set: set, reader: reader, closing: make(chan struct{}), done: make(chan struct{})}
 	if o.ResponseTimes {
 		s.answers.from = set.Map(connectionMapResponses)
@@ -154,6 +162,9 @@ func specOf(o Options) (*ebpf.CollectionSpec, error) {
 	wakeAt := uint64(ring.MaxEntries) / wakeShare
 	if err := spec.Variables[connectionVarWakeAt].Set(wakeAt); err != nil {
 		return nil, fmt.Errorf("set %s: %w", connectionVarWakeAt, err)
+	}
+	if err := spec.Variables[connectionVarWakePause].Set(uint64(wakePause)); err != nil {
+		return nil, fmt.Errorf("set %s: %w", connectionVarWakePause, err)
 	}
 	if err := spec.Variables[connectionVarResponseTimes].Set(o.ResponseTimes); err != nil {
 		return nil, fmt.Errorf("set %s: %w", connectionVarResponseTimes, err)
@@ -191,7 +202,7 @@ func (s *Stream) Stats() Stats {
 func (s *Stream) Close() {
 	s.close.Do(func() {
 		close(s.closing)
-		// Ends the wait, or the next one; without it that would be drainEvery.
+		// Ends the wait, or the next one; without it that would be idleEvery.
 		_ = s.reader.Flush()
 		<-s.done
 		_ = s.reader.Close()
@@ -209,7 +220,7 @@ func (s *Stream) run() {
 	for {
 		closing := s.isClosing()
 		begin := time.Now()
-		wait := drainEvery
+		wait := s.o.idle
 		switch {
 		case closing:
 			wait = 0
@@ -226,7 +237,7 @@ func (s *Stream) run() {
 			s.take(sample.RawSample)
 		}
 		s.handOut()
-		if now := time.Now(); closing || now.Sub(counted) >= drainEvery {
+		if now := time.Now(); closing || now.Sub(counted) >= countEvery {
 			s.countLost() // some system calls: 20 times what an empty look costs
 			counted = now
 		}

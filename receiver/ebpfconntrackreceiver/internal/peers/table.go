@@ -34,6 +34,10 @@ type Options struct {
 	// has to visit them too. It returns how soon it wants to be called again, at the
 	// latest. May be nil.
 	Refreshed func(all []*netns.Namespace, open Opener) time.Duration
+	// Activity tells whether anything may have happened in a namespace: while it stays
+	// the same, and so do the host's interfaces, not more than one in six readings is
+	// made. It is asked by the goroutine that refreshes; nil reads all.
+	Activity func(*netns.Namespace) netns.Activity
 	// Now is the clock, time.Now if nil.
 	Now func() time.Time
 }
@@ -95,6 +99,10 @@ type Table struct {
 	spaces map[uint64]*space // by inode
 	gone   []departed        // in order of their going
 	number uint64            // of the current Refresh
+	// plugged is when an interface of the host was last seen to come, go or move:
+	// nobody gets another interface without that, but by one that is made for it
+	// elsewhere.
+	plugged time.Time
 
 	mu    sync.Mutex // guards stats
 	stats Stats
@@ -113,9 +121,12 @@ type space struct {
 	// nsids are the numbers that parents have for it, by their inode.
 	nsids map[uint64]int32
 
-	firstSeen, readAt time.Time
-	seen              uint64 // number of the Refresh that found it
-	isFresh           bool   // it was read in this one
+	// readAt is the last reading, lookedAt that or one that was left out since.
+	firstSeen, readAt, lookedAt time.Time
+	activity                    netns.Activity // from before the last reading
+	skipped                     int            // in a row, see isQuiet
+	seen                        uint64         // number of the Refresh that found it
+	isFresh                     bool           // it was read in this one
 }
 
 // departed is an address that has gone.
@@ -213,7 +224,8 @@ func (t *Table) Refresh(all []*netns.Namespace, open Opener) (isSettling bool) {
 		s := t.note(n, now)
 		isNew := now.Sub(s.firstSeen) < settleFor
 		isSettling = isSettling || isNew && !n.Host
-		if isNew || n.Host || n.Changed || now.Sub(s.readAt) >= t.o.Interval {
+		isDue := now.Sub(s.lookedAt) >= t.o.Interval
+		if isNew || n.Host || n.Changed || isDue && !t.isQuiet(s, now) {
 			t.read(s, open, now)
 		}
 	}
@@ -237,6 +249,7 @@ func (t *Table) note(n *netns.Namespace, now time.Time) *space {
 	}
 	if s == nil {
 		s = &space{inode: n.Inode, firstSeen: now, nsids: map[uint64]int32{}, segments: map[uint32]segment{}}
+		s.skipped = int(n.Inode % (maxSkipped + 1)) // not all of them in the same Refresh
 		t.spaces[n.Inode] = s
 	}
 	s.ns, s.seen, s.isFresh = n, t.number, false
@@ -261,6 +274,8 @@ func (s *space) isOf(n *netns.Namespace) bool {
 // read asks a namespace for its addresses and interfaces. What was known stays if
 // it cannot be read.
 func (t *Table) read(s *space, open Opener, now time.Time) {
+	s.activity = netns.Activity{} // until it has been read
+	before := t.activityOf(s.ns)
 	found, err := t.readSpace(s.ns, open)
 	if err != nil {
 		if !errors.Is(err, hostfs.ErrGone) {
@@ -284,7 +299,11 @@ func (t *Table) read(s *space, open Opener, now time.Time) {
 		}
 	}
 	t.bury(s, missing, now)
+	if s.ns.Host && !slices.Equal(s.links, found.links) {
+		t.plugged = now
+	}
 	s.links, s.addresses, s.readAt, s.isFresh = found.links, found.addresses, now, true
+	s.lookedAt, s.activity = now, before
 }
 
 func (t *Table) readSpace(n *netns.Namespace, open Opener) (reading, error) {

@@ -32,6 +32,7 @@ type TelemetryBuilder struct {
 	NetnsMembers    metric.Int64ObservableGauge
 	NetnsNamespaces metric.Int64ObservableGauge
 	NetnsReadErrors metric.Int64ObservableCounter
+	NetnsUnchanged  metric.Int64ObservableCounter
 	NetnsUnknown    metric.Int64ObservableGauge
 	NetnsVanished   metric.Int64ObservableCounter
 }
@@ -98,6 +99,21 @@ func (builder *TelemetryBuilder) RegisterNetnsReadErrorsCallback(cb metric.Int64
 		cb(ctx, &observerInt64{inst: builder.NetnsReadErrors, obs: o})
 		return nil
 	}, builder.NetnsReadErrors)
+	if err != nil {
+		return err
+	}
+	builder.mu.Lock()
+	defer builder.mu.Unlock()
+	builder.registrations = append(builder.registrations, reg)
+	return nil
+}
+
+// RegisterNetnsUnchangedCallback sets callback for observable NetnsUnchanged metric.
+func (builder *TelemetryBuilder) RegisterNetnsUnchangedCallback(cb metric.Int64Callback) error {
+	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
+		cb(ctx, &observerInt64{inst: builder.NetnsUnchanged, obs: o})
+		return nil
+	}, builder.NetnsUnchanged)
 	if err != nil {
 		return err
 	}
@@ -187,6 +203,12 @@ func NewTelemetryBuilder(settings component.TelemetrySettings, options ...Teleme
 		"otelcol_netns_read_errors",
 		metric.WithDescription("Reads that went wrong, by file and reason (read, parse). A vanished namespace is not an error. [Alpha]"),
 		metric.WithUnit("{error}"),
+	)
+	errs = errors.Join(errs, err)
+	builder.NetnsUnchanged, err = builder.meter.Int64ObservableCounter(
+		"otelcol_netns_unchanged",
+		metric.WithDescription("Readings of a namespace's interfaces, or of its protocols, that were not sent because nothing had changed; see unchanged_interval. Normal. [Alpha]"),
+		metric.WithUnit("{reading}"),
 	)
 	errs = errors.Join(errs, err)
 	builder.NetnsUnknown, err = builder.meter.Int64ObservableGauge(

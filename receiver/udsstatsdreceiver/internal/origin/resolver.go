@@ -68,6 +68,7 @@ type Resolver struct {
 	counts  counters
 
 	stop, done chan struct{}
+	awaited    chan struct{} // has a value when somebody begins to wait
 
 	mu       sync.Mutex // guards what follows
 	waiting  map[*Origin]struct{}
@@ -84,7 +85,7 @@ func Open(o Options) *Resolver {
 	r := &Resolver{
 		o: o, own: lookAtNamespaces("/proc"), pool: newPool(), payer: &Origin{Kind: KindPending},
 		history: newHistory(Clock()), counts: counters{unresolved: map[Reason]uint64{}},
-		stop: make(chan struct{}), done: make(chan struct{}), waiting: map[*Origin]struct{}{}, byCgroup: map[uint64]*Origin{},
+		stop: make(chan struct{}), done: make(chan struct{}), awaited: make(chan struct{}, 1), waiting: map[*Origin]struct{}{}, byCgroup: map[uint64]*Origin{},
 	}
 	r.choose()
 	r.opened = Clock()
@@ -283,7 +284,12 @@ func (r *Resolver) wait(p *pending) *Origin {
 	if len(r.waiting) >= maxWaiting {
 		return o
 	}
-	r.waiting[o] = struct{}{}
+	if r.waiting[o] = struct{}{}; len(r.waiting) == 1 {
+		select {
+		case r.awaited <- struct{}{}:
+		default: // it is told already
+		}
+	}
 	if p.cgroup != 0 {
 		r.byCgroup[p.cgroup] = o
 	}
@@ -305,8 +311,8 @@ func (r *Resolver) waitForCgroup(cgroup uint64) *Origin {
 // run brings the history up to date and settles what it can.
 func (r *Resolver) run() {
 	defer close(r.done)
-	ticker := time.NewTicker(sweepEvery)
-	defer ticker.Stop()
+	timer := time.NewTimer(sweepEvery)
+	defer timer.Stop()
 	var ready <-chan struct{}
 	if r.sub != nil {
 		ready = r.sub.Ready()
@@ -319,8 +325,12 @@ func (r *Resolver) run() {
 			return
 		case <-ready:
 			events = r.take(events)
-		case <-ticker.C:
-			r.sweep(false)
+		case <-r.awaited:
+			timer.Reset(sweepEvery)
+		case <-timer.C:
+			if r.sweep(false); r.isAwaited() {
+				timer.Reset(sweepEvery)
+			}
 		}
 	}
 }

@@ -36,12 +36,15 @@ export function selector(name, labels = {}) {
   return parts.length ? `${name}{${parts.join(",")}}` : name;
 }
 
-// Windows of rates in seconds. NEAR holds eight samples at one a second and four at
-// one in two; a plot of hours has four of its steps. FAR is for what comes more
-// rarely: four samples at one in ten seconds, as connections do by default and all
-// metrics where collection_interval is 10s, of which one may be late.
-const NEAR = 8;
+// Windows of rates in seconds. NEAR always holds two samples of a container that is
+// silent (one in 5 s while nothing changes), one of them late; a plot of hours has four
+// of its steps. FAR is for what comes more rarely: four samples at one in ten seconds,
+// as connections do by default and all metrics where collection_interval is 10s, of
+// which one may be late. FREQUENT is how many samples there are within FAR at one in
+// 5 s, one of them missing; at one in 10 s there are four or five.
+const NEAR = 12;
 const FAR = 45;
+const FREQUENT = 8;
 
 // The same for what an application sends itself: by default each minute
 // (OTEL_METRIC_EXPORT_INTERVAL of OpenTelemetry's SDKs), so that two samples are
@@ -49,16 +52,20 @@ const FAR = 45;
 const NEAR_OWN = 45;
 const FAR_OWN = 150;
 
-// LEAST is how many samples the near window needs. With two or less it would hold one
-// now and none a second later, and the line would jump between the two windows.
+// LEAST is how many samples the near window of an application's counter needs. With
+// two or less it would hold one now and none a second later, and the line would jump
+// between the two windows.
 const LEAST = 3;
 
 // rate looks back as little as the samples allow. Each series has its own distance, so
-// it is chosen for each by PromQL. "and" ends a line with its container: the far
-// window would see samples for some time after.
+// it is chosen for each by PromQL: by the samples in the far window, because those in
+// the near one become fewer when a container falls silent, and the line would jump.
+// "and" ends a line with its container: the far window would see samples for some time
+// after.
 export function rate(name, labels, step) {
   const s = selector(name, labels);
-  return `(${near(s, Math.max(NEAR, 4 * step))} or rate(${s}[${Math.ceil(Math.max(FAR, 4 * step))}s]) and ${s})`;
+  const far = `${s}[${Math.ceil(Math.max(FAR, 4 * step))}s]`;
+  return `(rate(${s}[${Math.ceil(Math.max(NEAR, 4 * step))}s]) and count_over_time(${far}) >= ${FREQUENT} or rate(${far}) and ${s})`;
 }
 
 // ownRate is that of an application's counter. A sample may be older than the engine
