@@ -2,20 +2,34 @@
 # make image: tallyman:dev, from scratch: the static binaries, the configurations, the
 # certificate authorities of this host, and the two folders that are written to. Equal
 # inputs give equal bytes: names are sorted, times are the commit's.
+#
+#   TALLYMAN_BIN       where the two binaries are; bin by default
+#   TALLYMAN_CA_FILE   certificate authorities in PEM, where this host has none at the usual places
 set -euo pipefail
 cd "$(dirname "$0")/.."
 if ! docker version >/dev/null 2>&1; then
   echo "make image needs a Docker engine that answers (docker version)" >&2
   exit 1
 fi
+# The first that is there: Debian, Alpine; Fedora, RHEL; SUSE; OpenSSL's own place.
+authorities=${TALLYMAN_CA_FILE:-}
+for file in /etc/ssl/certs/ca-certificates.crt /etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem \
+  /etc/ssl/ca-bundle.pem /etc/pki/tls/certs/ca-bundle.crt /etc/ssl/cert.pem; do
+  if [ -z "$authorities" ] && [ -s "$file" ]; then authorities=$file; fi
+done
+if ! grep -q -- '-----BEGIN CERTIFICATE-----' "${authorities:-/dev/null}"; then
+  echo "make image: no certificate authorities in PEM${authorities:+ in $authorities}: install ca-certificates, or set TALLYMAN_CA_FILE" >&2
+  exit 1
+fi
+binaries=${TALLYMAN_BIN:-bin}
 context=$(mktemp -d)
 trap 'rm -rf "$context"' EXIT
 root=$context/root
 mkdir -p "$root"/{etc/tallyman,etc/ssl/certs,usr/share/doc/tallyman,var/lib/tallyman,run/tallyman}
-cp bin/tallyman bin/tallymanctl "$root/"
+cp "$binaries/tallyman" "$binaries/tallymanctl" "$root/"
 cp otelcol-config.yaml deploy/otlp.yaml deploy/image/container.yaml "$root/etc/tallyman/"
 cp deploy/docker-filter/config.yaml "$root/etc/tallyman/docker-filter.yaml"
-cp /etc/ssl/certs/ca-certificates.crt "$root/etc/ssl/certs/"
+cp "$authorities" "$root/etc/ssl/certs/ca-certificates.crt"
 cp LICENSE "$root/usr/share/doc/tallyman/"
 
 epoch=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2>/dev/null || echo 0)}

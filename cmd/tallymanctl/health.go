@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"strings"
 	"time"
 
@@ -44,6 +45,9 @@ func newHealth() *cobra.Command {
 			if f.timeout <= 0 {
 				return fmt.Errorf("--timeout: %v is not more than 0", f.timeout)
 			}
+			if err := checkAddress(f.address); err != nil {
+				return fmt.Errorf("--address: %w", err)
+			}
 			ctx, cancel := context.WithTimeout(cmd.Context(), f.timeout)
 			defer cancel()
 			said, err := f.ask(ctx)
@@ -60,7 +64,22 @@ func newHealth() *cobra.Command {
 	return cmd
 }
 
-var errNotReady = errors.New("the agent is not ready")
+var (
+	errNotReady = errors.New("the agent is not ready")
+	errAddress  = errors.New("not http://host:port or https://host:port, with or without a path")
+)
+
+// checkAddress keeps mistakes in the call apart from agents that do not answer.
+func checkAddress(address string) error {
+	u, err := url.Parse(address)
+	if err != nil {
+		return err // has the address
+	}
+	if (u.Scheme != "http" && u.Scheme != "https") || u.Hostname() == "" {
+		return fmt.Errorf("%q: %w", address, errAddress)
+	}
+	return nil
+}
 
 func (f healthFlags) ask(ctx context.Context) (string, error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, f.address, nil)

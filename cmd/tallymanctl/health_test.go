@@ -54,3 +54,13 @@ func TestNoHealth(t *testing.T) {
 	require.Equal(t, exitUsage, code)
 	require.Contains(t, err, "--timeout")
 }
+
+// A probe that was written wrongly is told apart from an agent that does not answer.
+func TestHealthOfNoAddress(t *testing.T) {
+	for _, address := range []string{"", "localhost:13133", "localhost", "http://", "http://:13133", "unix:///run/x", "http://a b/", "http://[::1"} {
+		code, out, err := call(t, "health", "--address", address)
+		require.Equal(t, exitUsage, code, address)
+		require.Empty(t, out)
+		require.Contains(t, err, "--address: ", address)
+	}
+}

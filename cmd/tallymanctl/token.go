@@ -44,7 +44,8 @@ func newToken() *cobra.Command {
 		},
 	}
 	state := cmp.Or(os.Getenv("TALLYMAN_STATE"), "/var/lib/tallyman")
-	cmd.Flags().StringVar(&path, "file", filepath.Join(state, "recorder-token"), "the token's file (below $TALLYMAN_STATE)")
+	usual := cmp.Or(os.Getenv("TALLYMAN_TOKEN_FILE"), filepath.Join(state, "recorder-token"))
+	cmd.Flags().StringVar(&path, "file", usual, "the token's file ($TALLYMAN_TOKEN_FILE, or recorder-token in $TALLYMAN_STATE)")
 	cmd.Flags().DurationVar(&wait, "wait", 10*time.Second, "how long to wait for an agent that is just starting to make it")
 	return cmd
 }

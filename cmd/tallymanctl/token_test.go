@@ -30,6 +30,10 @@ func TestToken(t *testing.T) {
 	code, out, _ = call(t, "token", "--file", other)
 	require.Equal(t, exitOK, code)
 	require.Equal(t, "fedcba9876543210\n", out)
+	t.Setenv("TALLYMAN_TOKEN_FILE", other)
+	code, out, _ = call(t, "token")
+	require.Equal(t, exitOK, code)
+	require.Equal(t, "fedcba9876543210\n", out, "the image's variable")
 
 	for _, content := range []string{"", "\n", "two\nlines\n"} {
 		require.NoError(t, os.WriteFile(other, []byte(content), 0o600))

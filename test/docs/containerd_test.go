@@ -54,7 +54,7 @@ func newNode(t *testing.T) *node {
 	require.NoError(t, err)
 	n := &node{dir: dir}
 	t.Cleanup(func() { n.remove(t) })
-	for _, name := range []string{"run", "cni", "conf", "pods", "state", "statsd", "etc", "config"} {
+	for _, name := range []string{"run", "cni", "conf", "pods", "etc"} {
 		require.NoError(t, os.Mkdir(n.path(name), 0o755))
 	}
 	n.configure(t)

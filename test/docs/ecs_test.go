@@ -35,6 +35,7 @@ type containerDefinition struct {
 	Essential              bool     `json:"essential"`
 	User                   string   `json:"user"`
 	ReadonlyRootFilesystem bool     `json:"readonlyRootFilesystem"`
+	DockerSecurityOptions  []string `json:"dockerSecurityOptions"`
 	Command                []string `json:"command"`
 	Environment            []struct {
 		Name  string `json:"name"`
@@ -90,6 +91,7 @@ func TestTaskDefinition(t *testing.T) {
 	require.Equal(t, "host", task.NetworkMode, "the ECS agent answers at the loopback of the instance")
 	require.Equal(t, imageName(t), c.Image)
 	require.True(t, c.ReadonlyRootFilesystem)
+	require.Equal(t, []string{"no-new-privileges"}, c.DockerSecurityOptions)
 	full, _ := documented(t, "")
 	require.Equal(t, full, sorted(c.LinuxParameters.Capabilities.Add))
 	require.Equal(t, []string{"ALL"}, c.LinuxParameters.Capabilities.Drop)

@@ -5,8 +5,10 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"fmt"
 	"io"
 	"maps"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
@@ -19,7 +21,8 @@ import (
 	runtimev1 "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
 
-// pod is one that runs on a node.
+// pod is one that runs on a node. Its uid is its own, as cgroups of the host are named
+// after it.
 type pod struct {
 	name, uid string
 	container string // its id
@@ -57,7 +60,7 @@ func (n *node) run(t *testing.T, p pod, spec *corev1.PodSpec, config map[string]
 		Config: &runtimev1.ContainerConfig{
 			Metadata: &runtimev1.ContainerMetadata{Name: c.Name}, Image: &runtimev1.ImageSpec{Image: nodeImage},
 			Command: c.Command, Args: c.Args, Envs: variables(spec), Labels: labels, LogPath: c.Name + "/0.log",
-			Mounts: n.mounts(t, spec, config),
+			Mounts: n.mounts(t, p, spec, config),
 			Linux: &runtimev1.LinuxContainerConfig{SecurityContext: securityOf(c.SecurityContext, namespaces),
 				Resources: &runtimev1.LinuxContainerResources{MemoryLimitInBytes: c.Resources.Limits.Memory().Value()}},
 		},
@@ -114,22 +117,35 @@ func securityOf(s *corev1.SecurityContext, namespaces *runtimev1.NamespaceOption
 	return security
 }
 
+// newPod is one with a uid that no other has.
+func newPod(name string) pod {
+	return pod{name: name, uid: fmt.Sprintf("%08x-0000-4000-8000-%012x", rand.Uint32(), rand.Uint64()>>16)}
+}
+
+// own is a place of this pod alone on the node.
+func (n *node) own(p pod, parts ...string) string {
+	return n.path(append([]string{"own-" + p.name}, parts...)...)
+}
+
 // mounts are the volumes of a pod. What the test must not share with the host's own
-// agent, and what this machine may lack, is in the node's directory.
-func (n *node) mounts(t *testing.T, spec *corev1.PodSpec, config map[string]string) (all []*runtimev1.Mount) {
+// agent or with one before it, and what this machine may lack, is in the node's directory.
+func (n *node) mounts(t *testing.T, p pod, spec *corev1.PodSpec, config map[string]string) (all []*runtimev1.Mount) {
 	t.Helper()
+	for _, name := range []string{"config", "state", "statsd"} {
+		require.NoError(t, os.MkdirAll(n.own(p, name), 0o755))
+	}
 	for name, text := range config {
-		require.NoError(t, os.WriteFile(n.path("config", name), []byte(text), 0o644))
+		require.NoError(t, os.WriteFile(n.own(p, "config", name), []byte(text), 0o644))
 	}
 	places := map[string]string{
-		"/run/containerd": n.path("run"), "/var/log/pods": n.path("pods"), "/var/lib/tallyman": n.path("state"),
-		"/run/tallyman": n.path("statsd"), "/etc/machine-id": n.path("etc", "machine-id"),
+		"/run/containerd": n.path("run"), "/var/log/pods": n.path("pods"), "/var/lib/tallyman": n.own(p, "state"),
+		"/run/tallyman": n.own(p, "statsd"), "/etc/machine-id": n.path("etc", "machine-id"),
 	}
 	require.NoError(t, os.WriteFile(places["/etc/machine-id"], []byte("0123456789abcdef0123456789abcdef\n"), 0o644))
 	for _, m := range spec.Containers[0].VolumeMounts {
 		at := slices.IndexFunc(spec.Volumes, func(v corev1.Volume) bool { return v.Name == m.Name })
 		require.GreaterOrEqual(t, at, 0, m.Name)
-		from := n.path("config")
+		from := n.own(p, "config")
 		if host := spec.Volumes[at].HostPath; host != nil {
 			from = host.Path
 			if place := places[from]; place != "" {

@@ -1,11 +1,8 @@
 package ship_test
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
-	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -20,6 +17,7 @@ var errOption = errors.New("the tests do not know the option")
 type places struct {
 	volumes map[string]string // of the page -> of the engine
 	docker  string            // where /var/lib/docker is
+	etc     string            // where /etc is
 	profile string            // what is in deploy/seccomp.json
 }
 
@@ -61,6 +59,10 @@ func (s spec) add(option string, at places) error {
 // addPair adds what has two parts or three.
 func (s spec) addPair(name, value string) error {
 	switch name {
+	case "--memory":
+		mebibytes, err := strconv.ParseInt(strings.TrimSuffix(value, "m"), 10, 64)
+		s.host.Memory = mebibytes * mib
+		return err
 	case "--sysctl":
 		key, number, _ := strings.Cut(value, "=")
 		s.host.Sysctls = map[string]string{key: number}
@@ -90,87 +92,19 @@ func (at places) bind(value string) string {
 	if below, ok := strings.CutPrefix(from, "/var/lib/docker"); ok {
 		from = at.docker + below
 	}
+	if below, ok := strings.CutPrefix(from, "/etc"); ok && at.etc != "" {
+		from = at.etc + below
+	}
 	return from + ":" + rest
-}
-
-// seccomp is as much of the profile's form as the tests look at; the rest stays as it is.
-type seccomp struct {
-	DefaultAction string        `json:"defaultAction"`
-	Syscalls      []seccompRule `json:"syscalls"`
-}
-
-type seccompRule struct {
-	Comment string           `json:"comment"`
-	Names   []string         `json:"names"`
-	Args    []map[string]any `json:"args,omitempty"`
-	Action  string           `json:"action"`
-}
-
-func readProfile(t *testing.T) seccomp {
-	t.Helper()
-	file, err := os.Open(profile)
-	require.NoError(t, err)
-	defer file.Close()
-	decoder := json.NewDecoder(file)
-	decoder.DisallowUnknownFields()
-	var p seccomp
-	require.NoError(t, decoder.Decode(&p))
-	return p
-}
-
-// without returns the profile's text, less one call.
-func (p seccomp) without(t *testing.T, call string) string {
-	t.Helper()
-	var rules []seccompRule
-	found := call == ""
-	for _, rule := range p.Syscalls {
-		kept := slices.DeleteFunc(slices.Clone(rule.Names), func(name string) bool { return name == call })
-		found = found || len(kept) < len(rule.Names)
-		if rule.Names = kept; len(kept) > 0 {
-			rules = append(rules, rule)
-		}
-	}
-	require.True(t, found, "%q is not in the profile", call)
-	text, err := json.Marshal(seccomp{p.DefaultAction, rules})
-	require.NoError(t, err)
-	return string(text)
-}
-
-// The profile refuses what it does not name, and names nothing by which a container is left.
-func TestProfile(t *testing.T) {
-	p := readProfile(t)
-	require.Equal(t, "SCMP_ACT_ERRNO", p.DefaultAction)
-	var names []string
-	for _, rule := range p.Syscalls {
-		require.Equal(t, "SCMP_ACT_ALLOW", rule.Action)
-		require.NotEmpty(t, rule.Comment)
-		require.True(t, slices.IsSorted(rule.Names), rule.Names)
-		names = append(names, rule.Names...)
-	}
-	slices.Sort(names)
-	require.Len(t, slices.Compact(slices.Clone(names)), len(names), "a call is there twice")
-	for _, call := range []string{
-		"mount", "umount2", "move_mount", "open_tree", "fsopen", "mount_setattr", "pivot_root", "chroot", "ptrace", "process_vm_readv",
-		"process_vm_writev", "pidfd_getfd", "kexec_load", "init_module", "finit_module", "keyctl", "add_key", "request_key", "mknod",
-		"mknodat", "io_uring_setup", "userfaultfd", "perf_event_open", "reboot", "swapon", "sethostname", "syslog", "settimeofday",
-		"clock_settime", "setxattr", "personality", "quotactl", "fanotify_init",
-	} {
-		require.NotContains(t, names, call)
-	}
-	text, err := os.ReadFile(pageFile)
-	require.NoError(t, err)
-	require.Contains(t, string(text), "allows "+strconv.Itoa(len(names))+" calls")
-	require.NotContains(t, p.without(t, "bpf"), `"bpf"`)
-	require.Contains(t, p.without(t, "bpf"), `"setns"`)
 }
 
 func TestOptions(t *testing.T) {
 	s := spec{&container.Config{}, &container.HostConfig{}}
-	at := places{map[string]string{"state": "x-state"}, "/data", "{}"}
+	at := places{volumes: map[string]string{"state": "x-state"}, docker: "/data", etc: "/own", profile: "{}"}
 	for _, option := range []string{
 		"--user 65532", "--cap-drop ALL", "--cap-add A", "--cap-add B", "--read-only", "--pid host", "--sysctl a.b=1",
 		"--security-opt no-new-privileges", "--security-opt seccomp=deploy/seccomp.json", "--device /a:/b:r",
-		"-v state:/s", "-v /var/lib/docker/c:/d:ro", "-v /proc:/p:ro", "-e A=b=c", "-l x.y=z",
+		"-v state:/s", "-v /var/lib/docker/c:/d:ro", "-v /proc:/p:ro", "-v /etc/f:/f:ro", "--memory 512m", "-e A=b=c", "-l x.y=z",
 	} {
 		require.NoError(t, s.add(option, at))
 	}
@@ -178,8 +112,9 @@ func TestOptions(t *testing.T) {
 	want := &container.HostConfig{
 		ReadonlyRootfs: true, PidMode: "host", CapAdd: []string{"A", "B"}, CapDrop: []string{"ALL"},
 		SecurityOpt: []string{"no-new-privileges", "seccomp={}"}, Sysctls: map[string]string{"a.b": "1"},
-		Binds: []string{"x-state:/s", "/data/c:/d:ro", "/proc:/p:ro"},
+		Binds: []string{"x-state:/s", "/data/c:/d:ro", "/proc:/p:ro", "/own/f:/f:ro"},
 	}
+	want.Memory = 512 * mib
 	want.Devices = []container.DeviceMapping{{PathOnHost: "/a", PathInContainer: "/b", CgroupPermissions: "r"}}
 	require.Equal(t, want, s.host)
 	require.ErrorIs(t, s.add("--privileged", at), errOption)

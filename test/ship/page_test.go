@@ -1,6 +1,7 @@
 package ship_test
 
 import (
+	"fmt"
 	"os"
 	"regexp"
 	"slices"
@@ -8,12 +9,13 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 )
 
-const (
-	pageFile = "../../docs/privileges.md"
-	profile  = "../../deploy/seccomp.json"
-)
+const pageFile = "../../docs/privileges.md"
+
+// procMount is the option by which agents see the host's processes.
+const procMount = "-v /proc:/hostfs/proc:ro"
 
 // The names of the sets, as the tables have them.
 const (
@@ -40,6 +42,7 @@ type loss struct {
 	without string   // an option of the second table, a path, or "seccomp" and a call
 	lost    []string // features
 	dead    bool     // the agent does not start
+	before  string   // only on kernels older than this: major.minor
 	by      string   // "doctor" or "log"
 	words   []string // of doctor the check's name first
 }
@@ -113,10 +116,28 @@ func losses(table [][]string) []loss {
 	for _, cells := range table[1:] {
 		l := loss{without: strings.ReplaceAll(cells[0], "`", ""), lost: spans(cells[1]), words: spans(cells[2])}
 		l.dead = strings.HasPrefix(cells[1], "all:")
+		if rest, ok := strings.CutPrefix(cells[1], "before Linux "); ok {
+			l.before, _, _ = strings.Cut(rest, ":")
+		}
 		l.by, _, _ = strings.Cut(cells[2], " ")
 		all = append(all, l)
 	}
 	return all
+}
+
+// isHarmless tells whether this kernel is new enough to lose nothing.
+func (l loss) isHarmless() bool {
+	if l.before == "" {
+		return false
+	}
+	var uts unix.Utsname
+	if err := unix.Uname(&uts); err != nil {
+		return false
+	}
+	var have, need [2]int
+	_, err := fmt.Sscanf(unix.ByteSliceToString(uts.Release[:]), "%d.%d", &have[0], &have[1])
+	_, errNeed := fmt.Sscanf(l.before, "%d.%d", &need[0], &need[1])
+	return err == nil && errNeed == nil && slices.Compare(have[:], need[:]) >= 0
 }
 
 // of are the names in one set.
@@ -167,12 +188,13 @@ func TestPage(t *testing.T) {
 
 // isHardening is for what takes rights, and is in every set.
 func isHardening(option string) bool {
-	return option == "--cap-drop ALL" || option == "--read-only" || strings.HasPrefix(option, "--security-opt ")
+	return option == "--cap-drop ALL" || option == "--read-only" || strings.HasPrefix(option, "--security-opt ") ||
+		strings.HasPrefix(option, "--memory ")
 }
 
 // isPlumbing is for what only says where the other things are.
 func isPlumbing(option string) bool {
-	return strings.HasPrefix(option, "-e ") || strings.HasPrefix(option, "-l ") ||
+	return strings.HasPrefix(option, "-e ") || strings.HasPrefix(option, "-l ") || strings.HasPrefix(option, "-v /etc/") ||
 		option == "-v state:/var/lib/tallyman" || option == "-v statsd:/run/tallyman"
 }
 
@@ -185,7 +207,12 @@ func TestTablesAreRead(t *testing.T) {
 	require.Equal(t, []loss{
 		{without: "-v /a:/b", lost: []string{"x", "y"}, by: "doctor", words: []string{"check", "word"}},
 		{without: "seccomp bpf", lost: nil, dead: true, by: "log", words: []string{"line"}},
+		{without: "--c", lost: []string{"z"}, before: "6.1", by: "doctor", words: []string{"check"}},
 	}, losses([][]string{
 		{"without", "lost", "by"}, {"`-v /a:/b`", "`x` `y`", "doctor `check` `word`"}, {"seccomp `bpf`", "all: it dies", "log `line`"},
+		{"`--c`", "before Linux 6.1: `z`", "doctor `check`"},
 	}))
+	require.True(t, loss{before: "2.6"}.isHarmless())
+	require.False(t, loss{before: "999.0"}.isHarmless())
+	require.False(t, loss{}.isHarmless())
 }

@@ -10,7 +10,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// probes tell of each feature of the page whether it yields data now.
+// probes tell of each feature of the page whether it yields data now. Nothing here asks the
+// agent what it thinks that it does.
 func probes() map[string]func(sight) bool {
 	subject := func(s sight) string { return label("container_id", s.agent.world.subject.ID) }
 	dialer := func(s sight) string { return label("container_id", s.agent.world.dialer.ID) }
@@ -19,21 +20,28 @@ func probes() map[string]func(sight) bool {
 		"names": func(s sight) bool {
 			return s.has("container_cpu_time", subject(s), label("container_name", s.agent.world.subject.Name))
 		},
+		"host": func(s sight) bool {
+			return strings.Contains(s.events, hostName) && strings.Contains(s.events, machineID) && strings.Contains(s.events, osName)
+		},
 		"networks":    func(s sight) bool { return s.has("container_network_io", subject(s)) },
 		"filesystems": func(s sight) bool { return s.has("container_filesystem_capacity", subject(s)) },
 		"discovery":   func(s sight) bool { return s.has("ship_page_value", subject(s)) },
 		"origin":      func(s sight) bool { return s.has("ship_sent", label("container_id", s.agent.sender.ID)) },
 		"open":        func(s sight) bool { return s.has("container_connection_active", dialer(s)) },
 		"connections": func(s sight) bool {
-			return s.has("container_edge_connections", dialer(s), label("server_port", "8080")) && s.logs("watching connections")
+			return s.asks("network.connection.closed", s.agent.world.dialer.ID, s.agent.world.subject.ID)
 		},
-		// There is no published port to be told from its container: the engines of tests
-		// often do without iptables. That conntrack answers is what can be known.
-		"nat":        func(s sight) bool { return s.logs(`"nat": "pull"`) || s.logs(`"nat": "ctnetlink"`) },
-		"processes":  func(s sight) bool { return s.logs(`"processes": "bpf"`) },
-		"queue":      func(s sight) bool { return queueDepth(s.log) > 1000 },
+		"processes": func(s sight) bool { return s.asks("process.exec", s.agent.world.dialer.ID, "wget") },
+		// The dialer dials another address and port; only conntrack knows who answers.
+		"nat": func(s sight) bool {
+			answers := label("peer_container_id", s.agent.world.subject.ID)
+			return s.has("container_edge_io", dialer(s), answers, label("server_port", natHold)) ||
+				s.has("container_edge_connections", dialer(s), answers, label("server_port", natPage))
+		},
+		"queue":      func(s sight) bool { return s.agent.depth > deep },
 		"logs":       func(s sight) bool { return outputHas(s.output, s.agent.world.dialer.ID, marker) },
-		"kernel log": func(s sight) bool { return s.checks["kernel.log"].Status == "pass" },
+		"kernel log": func(s sight) bool { return s.agent.pictures.hasKernel },
+		"open files": func(s sight) bool { return s.agent.pictures.hasFiles },
 		"recorder": func(s sight) bool {
 			url := "http://" + s.agent.address + ":9480/api/entities"
 			known, err := get(url, s.token)
@@ -42,28 +50,18 @@ func probes() map[string]func(sight) bool {
 	}
 }
 
-// queueDepth is how many datagrams wait for the agent at most, as its log says; 0 without
-// a socket.
-func queueDepth(log string) int {
-	for line := range strings.Lines(log) {
-		_, rest, ok := strings.Cut(line, `"queue_depth": `)
-		if ok && strings.Contains(line, "taking DogStatsD") {
-			depth, _ := strconv.Atoi(rest[:strings.IndexAny(rest, ",}")])
-			return depth
-		}
-	}
-	return 0
-}
-
 func label(name, value string) string { return name + `="` + value + `"` }
-
-func (s sight) logs(words string) bool { return strings.Contains(s.log, words) }
 
 // has tells whether the page has a series with the labels, of a metric whose name begins
 // so, that is more than zero.
 func (s sight) has(metric string, labels ...string) bool { return pageHas(s.page, metric, labels...) }
 
 func pageHas(page, metric string, labels ...string) bool {
+	return pageValue(page, metric, labels...) > 0
+}
+
+// pageValue is the largest value of these series, 0 if there is none.
+func pageValue(page, metric string, labels ...string) (largest float64) {
 	for line := range strings.Lines(page) {
 		name, rest, _ := strings.Cut(strings.TrimSpace(line), "{")
 		end := strings.LastIndexByte(rest, '}')
@@ -72,11 +70,11 @@ func pageHas(page, metric string, labels ...string) bool {
 		}
 		value, err := strconv.ParseFloat(strings.TrimSpace(rest[end+1:]), 64)
 		missing := slices.ContainsFunc(labels, func(l string) bool { return !strings.Contains(rest[:end], l) })
-		if err == nil && value > 0 && !missing {
-			return true
+		if err == nil && value > largest && !missing {
+			largest = value
 		}
 	}
-	return false
+	return largest
 }
 
 // outputHas tells whether a line of container-logs.jsonl is of the container and has the
@@ -99,7 +97,6 @@ func TestPageHas(t *testing.T) {
 	require.False(t, pageHas(page, "b", label("x", "1")), "zero")
 	require.False(t, pageHas(page, "c"), "no labels")
 	require.True(t, outputHas("{id1 words}\n{id2 others}\n", "id1", "words"))
-	require.Equal(t, 4097, queueDepth("a\ttaking DogStatsD\t{\"queue_depth\": 4097, \"x\": 1}\n"))
-	require.Zero(t, queueDepth("nothing\n"))
+	require.InDelta(t, 15, pageValue(page+"d{x=\"y\"} 3\n", "d"), 0)
 	require.False(t, outputHas("{id1 words}\n{id2 others}\n", "id2", "words"))
 }

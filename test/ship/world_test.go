@@ -10,7 +10,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -29,6 +28,8 @@ const (
 	image = "tallyman:dev"
 	// marker is a line that a container writes.
 	marker = "written by the dialer"
+	// What the host is called to agents.
+	hostName, machineID, osName = "ship-host", "0123456789abcdef0123456789abcdef", "Ship 1"
 	// keepEnv set to "keep" takes the engine's image as it is.
 	keepEnv = "TALLYMAN_SHIP"
 )
@@ -41,9 +42,10 @@ type world struct {
 	name   string // begins all names of this run
 	at     places
 	client string // directory with the program that sends custom metrics
-	// hasHome: process 1 may be asked for its network namespace, which is where conntrack
-	// is asked. Not everywhere may root do that.
-	hasHome bool
+	// first stands in for process 1 where root may not ask that one for its network
+	// namespace, which is where conntrack is asked: some hypervisors' init does not let
+	// itself be looked at. It is the path of this process, which is in the same namespaces.
+	first string
 
 	subject *testkit.Container // serves a page of metrics, and has connections
 	dialer  *testkit.Container // makes them, and writes lines
@@ -52,11 +54,16 @@ type world struct {
 func newWorld(t *testing.T) *world {
 	t.Helper()
 	testkit.NeedBPF(t)
-	testkit.NeedCommand(t, "docker", "docker-compose", "go", "git")
+	testkit.NeedCommand(t, "docker", "docker-compose", "go", "git", "iptables")
 	w := &world{engine: testkit.Docker(t), name: fmt.Sprintf("ship%08x", rand.Uint32()), client: t.TempDir()}
 	info, err := w.engine.Client().Info(t.Context(), client.InfoOptions{})
 	require.NoError(t, err)
-	w.at = places{docker: info.Info.DockerRootDir, profile: readProfile(t).without(t, "")}
+	w.at = places{docker: info.Info.DockerRootDir, etc: t.TempDir(), profile: readProfile(t).without(t, "")}
+	for name, text := range map[string]string{
+		"hostname": hostName + "\n", "machine-id": machineID + "\n", "os-release": "PRETTY_NAME=\"" + osName + "\"\n",
+	} {
+		require.NoError(t, os.WriteFile(filepath.Join(w.at.etc, name), []byte(text), 0o644))
+	}
 	if os.Getenv(keepEnv) != "keep" {
 		w.command(t, "../../scripts/build.sh")
 		w.command(t, "../../scripts/image.sh")
@@ -66,20 +73,20 @@ func newWorld(t *testing.T) *world {
 	out, err := cmd.CombinedOutput()
 	require.NoError(t, err, "%s", out)
 	if _, err = os.Readlink("/proc/1/ns/net"); err != nil {
-		t.Logf("nat is not looked at: no agent in a container gets to the host's network namespace here: %v", err)
+		w.first = fmt.Sprintf("/proc/%d", os.Getpid())
+		t.Logf("agents see %s in the place of process 1: %v", w.first, err)
 	}
-	w.hasHome = err == nil
 	w.populate(t)
 	return w
 }
 
-// features are those of a set that this host can show.
-func (w *world) features(page rights, set string) []string {
-	return slices.DeleteFunc(of(page.features, set), func(name string) bool { return name == "nat" && !w.hasHome })
-}
+// Ports of the subject behind an address that is translated: natPage serves the page, natHold
+// answers what it gets. The dialer's are one lower.
+const natPage, natHold = "8082", "9992"
 
 // populate starts what there is to be seen: a page of metrics that a label asks to be
-// read, a connection that stays, and many that end at once.
+// read, connections that stay, and many that end at once; of both kinds one directly and
+// one by an address that is translated.
 func (w *world) populate(t *testing.T) {
 	t.Helper()
 	w.subject = w.engine.RunContainer(t, testkit.ContainerSpec{
@@ -87,14 +94,41 @@ func (w *world) populate(t *testing.T) {
 		Labels: map[string]string{
 			"prometheus.io/scrape": "true", "prometheus.io/port": "8080", "prometheus.io/path": "/metrics.txt",
 		},
-		Cmd: shell(`mkdir /www; printf 'ship_page_value 42\n' >/www/metrics.txt; nc -ll -p 9999 -e cat & exec httpd -f -p 8080 -h /www`),
+		Cmd: shell(fmt.Sprintf(`mkdir /www; printf 'ship_page_value 42\n' >/www/metrics.txt; nc -ll -p 9999 -e cat & nc -ll -p %s -e cat &
+httpd -p %s -h /www; exec httpd -f -p 8080 -h /www`, natHold, natPage)),
 	})
+	at := fmt.Sprintf("198.18.%d.%d", rand.IntN(256), 1+rand.IntN(254)) // RFC 2544: of no network
 	w.dialer = w.engine.RunContainer(t, testkit.ContainerSpec{
 		Name: w.name + "-dialer",
-		// The server may not listen yet; what is open for both never ends.
-		Cmd: shell(fmt.Sprintf(`mkfifo /hold; while :; do nc %[1]s 9999 <>/hold; sleep 1; done &
-while :; do wget -q -O /dev/null http://%[1]s:8080/metrics.txt; echo %[2]q; sleep 1; done`, w.address(t, w.subject), marker)),
+		// It waits for the rules of the host; what is open for both never ends.
+		Cmd: shell(fmt.Sprintf(`until [ -e /go ]; do sleep 0.1; done; mkfifo /hold; while :; do nc %[1]s 9999 <>/hold; sleep 1; done &
+while :; do while echo x; do sleep 1; done | nc %[3]s 9991; sleep 1; done &
+while :; do wget -q -O /dev/null http://%[1]s:8080/metrics.txt; wget -q -O /dev/null http://%[3]s:8081/metrics.txt
+echo %[2]q; sleep 1; done`, w.address(t, w.subject), marker, at)),
 	})
+	w.translate(t, at)
+	result, err := w.dialer.Exec(t.Context(), "touch", "/go")
+	require.NoError(t, err)
+	require.Zero(t, result.ExitCode, result.Output)
+}
+
+// translate makes the host translate the address to the subject's, and the dialer's to its
+// own, so that answers come back the same way.
+func (w *world) translate(t *testing.T, at string) {
+	t.Helper()
+	from, to := w.address(t, w.dialer), w.address(t, w.subject)
+	for _, rule := range []string{
+		"-t nat -I PREROUTING -d " + at + " -p tcp --dport 8081 -j DNAT --to-destination " + to + ":" + natPage,
+		"-t nat -I PREROUTING -d " + at + " -p tcp --dport 9991 -j DNAT --to-destination " + to + ":" + natHold,
+		"-t nat -I POSTROUTING -s " + from + " -d " + to + " -m conntrack --ctstate DNAT -j MASQUERADE",
+		"-I FORWARD -s " + from + " -d " + to + " -j ACCEPT",
+		"-I FORWARD -s " + to + " -d " + from + " -j ACCEPT",
+	} {
+		w.command(t, "iptables", append([]string{"-w"}, strings.Fields(rule)...)...)
+		t.Cleanup(func() {
+			w.command(t, "iptables", append([]string{"-w"}, strings.Fields(strings.Replace(rule, "-I ", "-D ", 1))...)...)
+		})
+	}
 }
 
 func shell(script string) []string { return []string{"sh", "-c", script} }
@@ -172,7 +206,8 @@ func complaints(log string) []string {
 		case len(fields) == 3 && strings.HasPrefix(line, "20"):
 			isGone := strings.Contains(line, "Failed to open file") && strings.Contains(line, "no such file or directory")
 			isBusy := strings.Contains(line, "http://localhost:8888/metrics") && strings.Contains(line, "context deadline exceeded")
-			isQuiet = fields[1] == "info" || fields[1] == "debug" || strings.Contains(fields[2], `"discovery.rule": `) || isGone || isBusy
+			isAsked := strings.Contains(line, "process_events: nobody tells of processes here") // by these tests alone
+			isQuiet = isAsked || fields[1] == "info" || fields[1] == "debug" || strings.Contains(fields[2], `"discovery.rule": `) || isGone || isBusy
 		case strings.HasPrefix(line, "panic:"), strings.HasPrefix(line, "fatal error:"), strings.HasPrefix(line, "Error:"):
 			isQuiet = false
 		}
