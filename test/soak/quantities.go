@@ -23,6 +23,9 @@ const (
 	// is cut for the first time, after 22.5 minutes: its series in the heap, and one
 	// file of chunks for each start. The first quarter of such a run has that in it.
 	recorderFrom = 90 * time.Minute
+	// oneALap is the growth per lap of what loses one with each reload, or with every
+	// second one.
+	oneALap = 0.5
 )
 
 // quantity is one figure of the agent.
@@ -32,6 +35,8 @@ type quantity struct {
 	// allowed is the growth from the second to the last quarter of a run that is no
 	// leak, in the figure's own unit; below 0: it is shown only.
 	allowed float64
+	// perLap is a growth from one lap to the next that is a leak in any run; 0: none is.
+	perLap float64
 	// share of the level is allowed, too, where that is more.
 	share float64
 	// from is how long a run must be for this to be judged.
@@ -44,7 +49,9 @@ func quantities() []quantity {
 	memory := func(name string, from time.Duration) quantity {
 		return quantity{name: name, unit: mib, allowed: 16 * mib, share: 0.08, from: from}
 	}
-	count := func(name string, allowed float64) quantity { return quantity{name: name, unit: 1, allowed: allowed} }
+	count := func(name string, allowed float64) quantity {
+		return quantity{name: name, unit: 1, allowed: allowed, perLap: oneALap}
+	}
 	return []quantity{
 		memory("RSS, MiB", memoryFrom), memory("of it anonymous, MiB", memoryFrom), memory("PSS, MiB", memoryFrom),
 		memory("heap, live, MiB", recorderFrom), memory("Go runtime, MiB", memoryFrom),

@@ -13,7 +13,14 @@ import (
 	"github.com/tallymanhq/tallyman/test/soak/judge"
 )
 
-var errGrows = errors.New("the agent grows")
+var (
+	errGrows = errors.New("the agent grows")
+	errIdle  = errors.New("the agent had hardly anything to bear")
+)
+
+// leastLoad is the share of each load that a run needs to say something: a machine that
+// is busy with other things manages a third.
+const leastLoad = 0.1
 
 // row is the verdict about one quantity.
 type row struct {
@@ -32,7 +39,7 @@ func judgeAll(s *samples, n int, lap time.Duration) ([]row, error) {
 			return nil, err
 		}
 		r := row{quantity: q, first: laps[0], bound: q.bound(judge.Median(laps), time.Duration(n)*lap)}
-		if r.Verdict, err = judge.Judge(laps, r.bound); err != nil {
+		if r.Verdict, err = judge.Judge(laps, judge.Bounds{Whole: r.bound, PerLap: q.perLap}); err != nil {
 			return nil, err
 		}
 		rows = append(rows, r)
@@ -71,6 +78,18 @@ func printRows(w io.Writer, rows []row, lap time.Duration) {
 			r.Slope/r.unit*float64(time.Hour)/float64(lap), r.Chance, verdict)
 	}
 	_ = table.Flush() // to a terminal: nobody to tell
+}
+
+// borne names the loads of which hardly anything was done; nil if there are none.
+func borne(loads []*load, over time.Duration) error {
+	var errs []error
+	for _, l := range loads {
+		done := float64(l.done.Load()) / over.Seconds()
+		if done < leastLoad*float64(l.perSecond) {
+			errs = append(errs, fmt.Errorf("%w: %s: %.1f of %d per second", errIdle, l.name, done, l.perSecond))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // printLoads says what the agent had to bear.

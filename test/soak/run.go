@@ -25,6 +25,10 @@ type soak struct {
 // run is all of it. What it starts it ends, in reverse order, also when ctx ends in
 // the middle.
 func run(ctx context.Context, o options) (err error) {
+	o.dir, err = filepath.Abs(o.dir) // the agent takes no other path of containers' logs
+	if err != nil {
+		return fmt.Errorf("make folder: %w", err)
+	}
 	if err := os.MkdirAll(o.dir, 0o755); err != nil {
 		return fmt.Errorf("make folder: %w", err)
 	}
@@ -52,10 +56,8 @@ func (s *soak) startAgent(ctx context.Context) error {
 	if err := os.RemoveAll(dir); err != nil { // what an earlier run has left
 		return fmt.Errorf("make folder: %w", err)
 	}
-	socket, err := filepath.Abs(filepath.Join(s.dir, "inside.sock"))
-	if err != nil {
-		return fmt.Errorf("make folder: %w", err)
-	}
+	socket := filepath.Join(s.dir, "inside.sock")
+	var err error
 	s.agent, err = agent.Start(ctx, agent.Options{
 		Binary: s.binary, Config: s.config, Dir: dir,
 		Env: []string{
@@ -188,7 +190,7 @@ func (s *soak) tell(n int, reload time.Duration) {
 // table is the file with all samples. It is written of an interrupted run, too.
 func (s *soak) table() string { return filepath.Join(s.dir, "samples.tsv") }
 
-// report prints everything and returns what has grown.
+// report prints everything and returns what has grown, and whether the run had loads.
 func (s *soak) report(own string, over time.Duration) error {
 	rows, err := judgeAll(s.samples, s.laps(), s.lap)
 	if err != nil {
@@ -210,5 +212,5 @@ func (s *soak) report(own string, over time.Duration) error {
 	printRows(os.Stdout, rows, s.lap)
 	fmt.Printf("Memory is judged in runs of %v, live heap and files in runs of %v and longer.\n", memoryFrom, recorderFrom)
 	fmt.Printf("All samples: %s\n", s.table())
-	return grown(rows)
+	return errors.Join(borne(s.loads, over), grown(rows))
 }

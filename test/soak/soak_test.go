@@ -110,6 +110,19 @@ func TestLoadCounts(t *testing.T) {
 	require.Contains(t, out.String(), errTest.Error())
 }
 
+// A run without its loads says nothing, and does not pass.
+func TestLoadsAreNeeded(t *testing.T) {
+	const seconds = 100
+	none, little, enough := &load{name: "none"}, &load{name: "little", perSecond: 50}, &load{name: "enough", perSecond: 50}
+	little.done.Store(seconds * 4)
+	enough.done.Store(seconds * 5)
+	require.NoError(t, borne([]*load{none, enough}, seconds*time.Second))
+	err := borne([]*load{none, little, enough}, seconds*time.Second)
+	require.ErrorIs(t, err, errIdle)
+	require.ErrorContains(t, err, "little: 4.0 of 50 per second")
+	require.NotContains(t, err.Error(), "enough:")
+}
+
 // What the end of a run interrupts is no refusal.
 func TestLoadEnds(t *testing.T) {
 	begun := make(chan struct{}, 1)

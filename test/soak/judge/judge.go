@@ -14,6 +14,9 @@ const (
 	// of a run, one of five runs would have a trend that is none; that is what the bound
 	// is for, which noise has to pass at the same time.
 	chance = 0.01
+	// stepChance is the same for a growth of so much per lap, which has no bound besides:
+	// still possible with MinLaps, and rare enough for one wrong run of forty with 14 counts.
+	stepChance = 0.002
 )
 
 // ErrTooFew says that there are fewer laps than MinLaps.
@@ -27,13 +30,19 @@ type Verdict struct {
 	Slope float64
 	// Chance is the probability of such a trend without there being one (Kendall, one-sided).
 	Chance float64
-	// Grows is true if the growth is no chance and above the bound.
+	// Grows is true if the growth is no chance and more than is allowed.
 	Grows bool
 }
 
-// Judge decides about one value per lap, oldest first. The bound is the growth from
-// the second to the last quarter that is allowed.
-func Judge(laps []float64, bound float64) (Verdict, error) {
+// Bounds are how much growth is allowed, in the quantity's own unit.
+type Bounds struct {
+	Whole float64 // from the second to the last quarter
+	// PerLap is a slope that is too much, however short the run; 0: there is none.
+	PerLap float64
+}
+
+// Judge decides about one value per lap, oldest first.
+func Judge(laps []float64, b Bounds) (Verdict, error) {
 	if len(laps) < MinLaps {
 		return Verdict{}, fmt.Errorf("judge %d laps: %w (at least %d)", len(laps), ErrTooFew, MinLaps)
 	}
@@ -45,7 +54,9 @@ func Judge(laps []float64, bound float64) (Verdict, error) {
 		Slope:  slope(judged),
 		Chance: kendall(judged),
 	}
-	v.Grows = v.Chance < chance && v.Late-v.Early > bound
+	beyond := v.Chance < chance && v.Late-v.Early > b.Whole
+	eachLap := v.Chance < stepChance && b.PerLap > 0 && v.Slope >= b.PerLap
+	v.Grows = beyond || eachLap
 	return v, nil
 }
 

@@ -36,12 +36,12 @@ func TestLeakIsToldFromNoise(t *testing.T) {
 	const runs = 1000
 	found, wrong := 0, 0
 	for seed := range uint64(runs) {
-		flat, err := judge.Judge(series(seed, laps, 0, noise), bound)
+		flat, err := judge.Judge(series(seed, laps, 0, noise), judge.Bounds{Whole: bound})
 		require.NoError(t, err)
 		if flat.Grows {
 			wrong++
 		}
-		leaking, err := judge.Judge(series(seed, laps, 3, noise), bound)
+		leaking, err := judge.Judge(series(seed, laps, 3, noise), judge.Bounds{Whole: bound})
 		require.NoError(t, err)
 		if leaking.Grows {
 			found++
@@ -55,7 +55,7 @@ func TestLeakIsToldFromNoise(t *testing.T) {
 func TestVerdicts(t *testing.T) {
 	f := func(name string, values []float64, grows bool) {
 		t.Helper()
-		v, err := judge.Judge(values, bound)
+		v, err := judge.Judge(values, judge.Bounds{Whole: bound})
 		require.NoError(t, err)
 		if v.Grows != grows {
 			t.Errorf("%s: %+v, want growth %v", name, v, grows)
@@ -82,8 +82,38 @@ func TestVerdicts(t *testing.T) {
 	f("steps that stay", steps, true)
 }
 
+// One that is lost with each lap is found whatever the bound of the whole run, and
+// beside noise that is larger than it.
+func TestOneOfEachLap(t *testing.T) {
+	f := func(name string, values []float64, grows bool) {
+		t.Helper()
+		v, err := judge.Judge(values, judge.Bounds{Whole: 1000, PerLap: 0.5})
+		require.NoError(t, err)
+		if v.Grows != grows {
+			t.Errorf("%s: %+v, want growth %v", name, v, grows)
+		}
+	}
+	f("one each lap", series(1, laps, 1, 0), true)
+	f("one each lap, the least number of laps", series(1, judge.MinLaps, 1, 0), true)
+	f("one each lap, in noise", series(1, laps, 1, 3), true)
+	f("one every third lap", series(1, laps, 1.0/3, 0), false)
+	f("constant", series(1, laps, 0, 0), false)
+
+	const runs = 1000
+	wrong := 0
+	for seed := range uint64(runs) {
+		v, err := judge.Judge(series(seed, laps, 0, noise), judge.Bounds{Whole: 1000, PerLap: 0.5})
+		require.NoError(t, err)
+		if v.Grows {
+			wrong++
+		}
+	}
+	t.Logf("of %d runs without a leak %d are taken for one", runs, wrong)
+	require.LessOrEqual(t, wrong, runs/200)
+}
+
 func TestFigures(t *testing.T) {
-	v, err := judge.Judge([]float64{0, 0, 1, 2, 3, 4, 5, 6}, 3)
+	v, err := judge.Judge([]float64{0, 0, 1, 2, 3, 4, 5, 6}, judge.Bounds{Whole: 3})
 	require.NoError(t, err)
 	require.InDelta(t, 1.5, v.Early, 1e-12, "of 1 and 2")
 	require.InDelta(t, 5.5, v.Late, 1e-12, "of 5 and 6")
@@ -91,11 +121,11 @@ func TestFigures(t *testing.T) {
 	require.InDelta(t, 1.0/720, v.Chance, 1e-12, "one order of six values")
 	require.True(t, v.Grows)
 
-	v, err = judge.Judge([]float64{9, 9, 1, 1, 1, 1, 1, 1}, 3)
+	v, err = judge.Judge([]float64{9, 9, 1, 1, 1, 1, 1, 1}, judge.Bounds{Whole: 3})
 	require.NoError(t, err)
 	require.GreaterOrEqual(t, v.Chance, 0.5, "equal values are no trend")
 
-	_, err = judge.Judge(make([]float64, judge.MinLaps-1), 1)
+	_, err = judge.Judge(make([]float64, judge.MinLaps-1), judge.Bounds{Whole: 1})
 	require.ErrorIs(t, err, judge.ErrTooFew)
 }
 

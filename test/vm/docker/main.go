@@ -20,7 +20,7 @@ const (
 	guestPackage = "test/vm/docker/guest"
 	// testTimeout bounds the test binary, so that a hanging test prints its goroutines before the deadline takes the
 	// machine away.
-	testTimeout = 10 * time.Minute
+	testTimeout = 20 * time.Minute
 	// memory of the guest (MiB): the page cache for the image, a Docker engine, the agent, containers.
 	memory = 2048
 	// consoleTail is how many lines of the console are printed when a run did not pass: all of them in most cases. With
@@ -57,7 +57,7 @@ func parseOptions(args []string) (options, error) {
 	var opts options
 	fs := flag.NewFlagSet("docker", flag.ContinueOnError)
 	kernelName := fs.String("kernel", "6.1", "kernel to boot, a row of test/vm/machine/kernels.go")
-	fs.DurationVar(&opts.deadline, "deadline", 15*time.Minute, "time the machine may run")
+	fs.DurationVar(&opts.deadline, "deadline", 25*time.Minute, "time the machine may run")
 	fs.BoolVar(&opts.verbose, "v", false, "show the whole console, with boot messages")
 	fs.StringVar(&opts.run, "run", ".", "run only the guest's tests that match this expression")
 	err := fs.Parse(args)

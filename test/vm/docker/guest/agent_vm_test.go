@@ -58,6 +58,7 @@ func eventually(t *testing.T, within time.Duration, condition func() error) {
 // runAgent makes sure that the unit runs and answers.
 func runAgent(t *testing.T) {
 	t.Helper()
+	fresh(t)
 	systemctl(t, "start", unit)
 	eventually(t, soon, healthy)
 }

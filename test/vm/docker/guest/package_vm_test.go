@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 
 	"github.com/tallymanhq/tallyman/internal/testkit"
 )
@@ -40,23 +41,37 @@ func do(t *testing.T, name string, args ...string) string {
 	return string(out)
 }
 
-// restore leaves the machine to other tests as run.sh has made it. What the journal has of this test is not theirs.
-func restore(t *testing.T) {
+// changed marks a machine whose agent is not the one that run.sh has installed any more.
+const changed = "/run/tallyman-test-changed"
+
+// change is for tests that leave the machine with another package, or none.
+func change(t *testing.T) {
 	t.Helper()
-	t.Cleanup(func() {
-		for _, argv := range [][]string{
-			{"sh", "-c", "! rpm -q tallyman || rpm --force-debian -e tallyman"},
-			{"dpkg", "--purge", "tallyman"},
-			{"rm", "-rf", stateDir, configDir},
-			{"journalctl", "--rotate", "--vacuum-size=1"},
-			{"dpkg", "-i", firstDeb},
-		} {
-			out, err := exec.Command(argv[0], argv[1:]...).CombinedOutput()
-			if err != nil {
-				t.Errorf("restore the machine: %q: %v: %s", argv, err, out)
-			}
-		}
-	})
+	require.NoError(t, os.WriteFile(changed, nil, 0o600))
+}
+
+// fresh makes the machine again as run.sh has left it, where a test has changed it: an installation takes most of a
+// minute here. What the journal has of that test is not the next one's. Tests that run beside each other wait here.
+func fresh(t *testing.T) {
+	t.Helper()
+	lock, err := os.OpenFile("/run/tallyman-test-lock", os.O_CREATE|os.O_RDWR, 0o600)
+	require.NoError(t, err)
+	defer lock.Close()
+	require.NoError(t, unix.Flock(int(lock.Fd()), unix.LOCK_EX))
+	if _, err := os.Stat(changed); errors.Is(err, os.ErrNotExist) {
+		return
+	}
+	do(t, "sh", "-c", "! rpm -q tallyman || rpm --force-debian -e tallyman")
+	do(t, "dpkg", "--purge", "tallyman")
+	do(t, "rm", "-rf", stateDir, configDir)
+	forgetJournal(t)
+	do(t, "dpkg", "-i", firstDeb)
+	require.NoError(t, os.Remove(changed))
+}
+
+func forgetJournal(t *testing.T) {
+	t.Helper()
+	do(t, "journalctl", "--rotate", "--vacuum-size=1")
 }
 
 // packageVersion is what dpkg has installed.
@@ -107,79 +122,11 @@ func upgrade(t *testing.T, step func()) (sent int) {
 	return sent
 }
 
-// The life of a .deb: it runs when it is installed, an upgrade loses nothing, `remove` keeps what was recorded and
-// `purge` does not.
-func TestDebianPackage(t *testing.T) {
-	restore(t)
-	do(t, "dpkg", "--purge", "tallyman")
-	requireGone(t)
-
-	do(t, "dpkg", "-i", firstDeb)
-	requireState(t, properties(t, unit), "active", "running")
-	require.Equal(t, "enabled", properties(t, unit)["UnitFileState"])
-	eventually(t, soon, healthy)
-	waitPage(t, start(t, testkit.ContainerSpec{Name: "packaged", NetworkMode: "none"}).ID)
-	appendTo(t, config, edit)
-	before := packageVersion(t)
-	sent := upgrade(t, func() { do(t, "dpkg", "-i", secondDeb) })
-	require.NotEqual(t, before, packageVersion(t))
-	requireEdited(t)
-
-	do(t, "dpkg", "--remove", "tallyman")
-	requireStopped(t)
-	requireEdited(t)
-	do(t, "dpkg", "-i", secondDeb)
-	eventually(t, soon, healthy)
-	requireEdited(t)
-	eventually(t, soon, func() error { return recordedSent(sent) })
-
-	do(t, "dpkg", "--purge", "tallyman")
-	requireGone(t)
-}
-
-// Who has disabled or stopped the agent does not get it back with the next version.
-func TestDebianPackageRespectsTheAdministrator(t *testing.T) {
-	restore(t)
-	systemctl(t, "disable", "--now", unit)
-	do(t, "dpkg", "-i", secondDeb)
-	after := properties(t, unit)
-	require.Equal(t, "inactive", after["ActiveState"])
-	require.Equal(t, "disabled", after["UnitFileState"])
-}
-
-// The life of an .rpm, with this machine's systemd. Fedora's presets are another matter: Debian's enable everything.
-func TestRPM(t *testing.T) {
-	restore(t)
-	do(t, "dpkg", "--purge", "tallyman")
-	requireGone(t)
-	rpm := func(args ...string) {
-		t.Helper()
-		do(t, "rpm", append([]string{"--force-debian", "--nodeps"}, args...)...)
-	}
-
-	rpm("-i", firstRPM)
-	installed := properties(t, unit)
-	require.Equal(t, "inactive", installed["ActiveState"], "an rpm starts nothing")
-	require.Equal(t, "enabled", installed["UnitFileState"])
-	systemctl(t, "start", unit)
-	eventually(t, soon, healthy)
-	appendTo(t, config, edit)
-	sent := upgrade(t, func() { rpm("-U", secondRPM) })
-	requireEdited(t)
-
-	rpm("-e", "tallyman")
-	requireStopped(t)
-	require.Empty(t, links(t))
-	require.FileExists(t, config+".rpmsave")
-	rpm("-i", secondRPM)
-	systemctl(t, "start", unit)
-	eventually(t, soon, func() error { return recordedSent(sent) })
-}
-
-// A mistake in a file does not end the agent: the reload is refused.
+// A mistake in a file does not end the agent: the reload is refused. So it is where the mistake is in the file of the
+// environment, which systemd reads anew for the check, though the agent keeps the environment it has.
 func TestReload(t *testing.T) {
-	restore(t)
 	runAgent(t)
+	defer forgetJournal(t)
 	pid := mainPID(t)
 	systemctl(t, "reload", unit)
 	eventually(t, soon, func() error {
@@ -193,12 +140,20 @@ func TestReload(t *testing.T) {
 	})
 	require.Equal(t, pid, mainPID(t))
 
-	appendTo(t, config, "\nreceivers: {no_such_receiver: {}}\n")
-	out, err := exec.CommandContext(t.Context(), "systemctl", "reload", unit).CombinedOutput()
-	require.Error(t, err, "%s", out)
-	require.NoError(t, healthy())
-	require.Equal(t, pid, mainPID(t))
-	require.Equal(t, "active", properties(t, unit)["ActiveState"])
+	for file, mistake := range map[string]string{
+		config:                     "\nreceivers: {no_such_receiver: {}}\n",
+		configDir + "/environment": "\nTALLYMAN_OPTIONS=--config /nonexistent.yaml\n",
+	} {
+		good, err := os.ReadFile(file)
+		require.NoError(t, err)
+		appendTo(t, file, mistake)
+		out, err := exec.CommandContext(t.Context(), "systemctl", "reload", unit).CombinedOutput()
+		require.NoError(t, os.WriteFile(file, good, 0o600))
+		require.Error(t, err, "%s: %s", file, out)
+		require.NoError(t, healthy())
+		require.Equal(t, pid, mainPID(t))
+		require.Equal(t, "active", properties(t, unit)["ActiveState"])
+	}
 }
 
 // requireStopped is for after a removal: nothing runs, and nothing that was recorded is lost.
@@ -282,4 +237,68 @@ func TestUnitTakesNothingAway(t *testing.T) {
 	require.NoError(t, err)
 	_, err = sandboxed(t, "CAP_SYS_ADMIN CAP_SYSLOG", look)
 	require.Error(t, err)
+}
+
+// The life of a .deb: it runs when it is installed, an upgrade loses nothing, `remove` keeps what was recorded and
+// `purge` does not. Who has disabled or stopped the agent does not get it back with another version.
+func TestDebianPackage(t *testing.T) {
+	fresh(t) // run.sh has installed it
+	change(t)
+	requireState(t, properties(t, unit), "active", "running")
+	require.Equal(t, "enabled", properties(t, unit)["UnitFileState"])
+	eventually(t, soon, healthy)
+	waitPage(t, start(t, testkit.ContainerSpec{Name: "packaged", NetworkMode: "none"}).ID)
+	appendTo(t, config, edit)
+	before := packageVersion(t)
+	sent := upgrade(t, func() { do(t, "dpkg", "-i", secondDeb) })
+	require.NotEqual(t, before, packageVersion(t))
+	requireEdited(t)
+
+	do(t, "dpkg", "--remove", "tallyman")
+	requireStopped(t)
+	requireEdited(t)
+	do(t, "dpkg", "-i", secondDeb)
+	eventually(t, soon, healthy)
+	requireEdited(t)
+	eventually(t, soon, func() error { return recordedSent(sent) })
+
+	systemctl(t, "disable", "--now", unit)
+	do(t, "dpkg", "-i", firstDeb)
+	require.Equal(t, before, packageVersion(t))
+	after := properties(t, unit)
+	require.Equal(t, "inactive", after["ActiveState"])
+	require.Equal(t, "disabled", after["UnitFileState"])
+
+	do(t, "dpkg", "--purge", "tallyman")
+	requireGone(t)
+}
+
+// The life of an .rpm, with this machine's systemd. Fedora's presets are another matter: Debian's enable everything.
+func TestRPM(t *testing.T) {
+	change(t)
+	do(t, "dpkg", "--purge", "tallyman")
+	requireGone(t)
+	forgetJournal(t) // what it has is of the .deb's agent
+	rpm := func(args ...string) {
+		t.Helper()
+		do(t, "rpm", append([]string{"--force-debian", "--nodeps"}, args...)...)
+	}
+
+	rpm("-i", firstRPM)
+	installed := properties(t, unit)
+	require.Equal(t, "inactive", installed["ActiveState"], "an rpm starts nothing")
+	require.Equal(t, "enabled", installed["UnitFileState"])
+	systemctl(t, "start", unit)
+	eventually(t, soon, healthy)
+	appendTo(t, config, edit)
+	sent := upgrade(t, func() { rpm("-U", secondRPM) })
+	requireEdited(t)
+
+	rpm("-e", "tallyman")
+	requireStopped(t)
+	require.Empty(t, links(t))
+	require.FileExists(t, config+".rpmsave")
+	rpm("-i", secondRPM)
+	systemctl(t, "start", unit)
+	eventually(t, soon, func() error { return recordedSent(sent) })
 }

@@ -3,6 +3,7 @@
 package guest
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"net/url"
@@ -11,20 +12,24 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 )
 
 const (
 	statsdSocket = socketDir + "/dsd.socket"
 	queryURL     = "http://localhost:9480/api/v1/query"
-	// first is how many datagrams go out as fast as they can; the rest follows at a steady pace, which for the time of an
-	// upgrade is less.
+	// first is how many datagrams go out before the step, as fast as they can; the rest follows at a steady pace, which for
+	// the time of an upgrade is less.
 	first = 20_000
 	// steady is the pause between two of them: 100 in a second.
 	steady = 10 * time.Millisecond
+	// clients take turns. A socket's send buffer holds 278 small datagrams that nobody has read yet, whatever the depth of
+	// the receiver's queue: one client of that pace would have none left after three seconds of this machine.
+	clients = 20
 )
 
-// sender counts one counter up in datagrams until it is stopped. It waits where the queue is full, and nothing else may
-// keep it from sending.
+// sender counts one counter up in datagrams until it is stopped. As clients do, it waits for nothing: a datagram that finds
+// the queue full is lost, which is an error here.
 type sender struct {
 	done chan struct{}
 	end  chan struct{}
@@ -38,33 +43,59 @@ func startSender(t *testing.T) *sender {
 	base, err := totalSent()
 	require.NoError(t, err)
 	s := &sender{done: make(chan struct{}), end: make(chan struct{}), base: base}
-	conn, err := net.DialUnix("unixgram", nil, &net.UnixAddr{Name: statsdSocket, Net: "unixgram"})
-	require.NoError(t, err)
+	var conns []*net.UnixConn
+	for range clients {
+		conn, err := net.DialUnix("unixgram", nil, &net.UnixAddr{Name: statsdSocket, Net: "unixgram"})
+		require.NoError(t, err)
+		conns = append(conns, conn)
+	}
 	go func() {
 		defer close(s.done)
-		defer conn.Close()
-		s.run(conn)
+		s.run(conns)
+		for _, conn := range conns {
+			s.err = errors.Join(s.err, conn.Close())
+		}
 	}()
 	return s
 }
 
-func (s *sender) run(conn *net.UnixConn) {
-	pace := time.NewTicker(steady)
-	defer pace.Stop()
-	for {
-		_, s.err = conn.Write([]byte("package.sent:1|c"))
+func (s *sender) run(conns []*net.UnixConn) {
+	datagram := []byte("package.sent:1|c")
+	for range first { // there is no step yet: this may wait
+		_, s.err = conns[0].Write(datagram)
 		if s.err != nil {
 			return
 		}
-		if s.sent.Add(1) < first {
-			continue
+		s.sent.Add(1)
+	}
+	pace := time.NewTicker(steady)
+	defer pace.Stop()
+	for n := 0; ; n++ {
+		s.err = sendNow(conns[n%clients], datagram)
+		if s.err != nil {
+			return
 		}
+		s.sent.Add(1)
 		select {
 		case <-s.end:
 			return
 		case <-pace.C:
 		}
 	}
+}
+
+// sendNow sends a datagram, or returns EAGAIN where the queue is full.
+func sendNow(conn *net.UnixConn, datagram []byte) error {
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var sendErr error
+	err = raw.Write(func(fd uintptr) bool {
+		_, sendErr = unix.Write(int(fd), datagram) // Go's descriptors do not block
+		return true
+	})
+	return errors.Join(err, sendErr)
 }
 
 // stop returns how many datagrams were sent.

@@ -74,7 +74,7 @@ func complaints(entries []entry, program string) []string {
 	var found []string
 	for _, e := range entries {
 		fields := strings.SplitN(e.message, "\t", 3)
-		fine := len(fields) == 3 && (fields[1] == "info" || fields[1] == "debug")
+		fine := len(fields) == 3 && (fields[1] == "info" || fields[1] == "debug" || isStarved(fields[2]))
 		if e.identifier != program {
 			fine = true
 		}
@@ -83,6 +83,13 @@ func complaints(entries []entry, program string) []string {
 		}
 	}
 	return found
+}
+
+// isStarved reports whether a message says that the agent has not answered itself within ten seconds: an emulated machine
+// on a busy host takes that long at times, which is no fault of the agent's.
+func isStarved(message string) bool {
+	return strings.Contains(message, "Failed to scrape Prometheus endpoint") &&
+		strings.Contains(message, `"prometheus/agent"`) && strings.Contains(message, "context deadline exceeded")
 }
 
 // parseProperties reads the output of systemctl show: "Key=value" lines.
@@ -99,12 +106,13 @@ func parseProperties(text []byte) map[string]string {
 func TestJournalComplaints(t *testing.T) {
 	text := `{"SYSLOG_IDENTIFIER":"systemd","PRIORITY":"6","MESSAGE":"Started tallyman.service."}
 {"SYSLOG_IDENTIFIER":"tallyman","PRIORITY":"6","MESSAGE":"2026-11-21T13:57:06.494Z\tinfo\tservice.go:259\tStarting"}
+{"SYSLOG_IDENTIFIER":"tallyman","PRIORITY":"6","MESSAGE":"t\twarn\tFailed to scrape Prometheus endpoint {\"id\": \"prometheus/agent\", \"error\": \"context deadline exceeded\"}"}
 {"SYSLOG_IDENTIFIER":"tallyman","PRIORITY":"6","MESSAGE":[116,9,105,110,102,111,9,195,164,1]}
 `
 	good, err := parseJournal([]byte(text))
 	require.NoError(t, err)
-	require.Len(t, good, 3)
-	require.Equal(t, entry{"tallyman", 6, "t\tinfo\tä\x01"}, good[2])
+	require.Len(t, good, 4)
+	require.Equal(t, entry{"tallyman", 6, "t\tinfo\tä\x01"}, good[3])
 	require.Empty(t, complaints(good, "tallyman"))
 
 	f := func(line string) {
@@ -115,6 +123,7 @@ func TestJournalComplaints(t *testing.T) {
 	}
 	f(`{"SYSLOG_IDENTIFIER":"systemd","PRIORITY":"4","MESSAGE":"tallyman.service: Failed with result 'exit-code'."}`)
 	f(`{"SYSLOG_IDENTIFIER":"tallyman","PRIORITY":"6","MESSAGE":"2026-11-21T13:57:06.494Z\twarn\tservice.go:259\tOh"}`)
+	f(`{"SYSLOG_IDENTIFIER":"tallyman","PRIORITY":"6","MESSAGE":"t\twarn\tFailed to scrape Prometheus endpoint {\"id\": \"prometheus/agent\", \"error\": \"connection refused\"}"}`)
 	f(`{"SYSLOG_IDENTIFIER":"tallyman","PRIORITY":"6","MESSAGE":"panic: runtime error"}`)
 	f(`{"SYSLOG_IDENTIFIER":"tallyman","PRIORITY":"3","MESSAGE":"t\tinfo\tx"}`)
 
