@@ -32,8 +32,8 @@ test: setup ## set up what the tests need, then run all of them
 	@scripts/test.sh
 
 .PHONY: test-unit
-test-unit: ## tests of the packages; what needs root or an engine is skipped without
-	go test -p 1 ./internal/... ./receiver/... ./processor/... ./exporter/... ./extension/... ./cmd/tallymanctl/... ./test/arch/... ./test/vm/... ./test/bench/... ./test/demo/... ./test/browser/... ./test/reference/... ./test/soak/... ./test/ocb/...
+test-unit: ## tests of the packages, benchmarks once; what needs root or an engine is skipped without
+	@scripts/test-unit.sh
 
 .PHONY: test-vm
 test-vm: ## run the cgroup tests under Debian's 6.1 kernel with cgroup v2 alone (QEMU)
@@ -71,6 +71,10 @@ screenshots: build ## take the pictures of README in docs/images (root, Docker, 
 check: setup ## formatting, vet, static checks, house rules, stale generated code
 	@scripts/check.sh
 
+.PHONY: check-quick
+check-quick: setup ## the same without the static checks, which make test has, too
+	@scripts/check.sh --quick
+
 .PHONY: generate
 generate: ## write the generated code: component metadata, cmd/tallyman, BPF objects
 	@scripts/generate.sh
@@ -84,8 +88,8 @@ image: build ## container image tallyman:dev (needs a Docker engine)
 	@scripts/image.sh
 
 .PHONY: test-ship
-test-ship: build ## the image with the rights of docs/privileges.md, and with each taken away (root, Docker, 5 minutes, a quiet host)
-	go test -count=1 -timeout 15m ./test/ship/...
+test-ship: build ## the image with the rights of docs/privileges.md, and with each taken away (root, Docker, 4 minutes, a quiet host)
+	go test -count=1 -timeout 15m -parallel 4 ./test/ship/...
 
 .PHONY: soak
 soak: ## churn, floods, reloads and restarts for SOAK_DURATION (20m), and whether the agent grows (root, Docker)

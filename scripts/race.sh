@@ -6,13 +6,9 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 source scripts/env.sh
 export CGO_ENABLED=1 # the detector is in C
-mapfile -t packages < <(
-  find internal receiver processor exporter extension -name '*_test.go' -printf '%h\n' | sort -u | while read -r dir; do
-    grep -qE 'testkit\.(Docker|FindEngine|Start|Need|Cgroup|InN|Lack|Debian)' "$dir"/*_test.go || echo "./$dir"
-  done
-)
+mapfile -t packages < <(scripts/test-packages.sh own | grep -E '^\./(internal|receiver|processor|exporter|extension)/')
 if [ ${#packages[@]} -lt 50 ]; then
-  echo "race: only ${#packages[@]} packages were found; the search above is wrong" >&2
+  echo "race: only ${#packages[@]} packages were found; the search in test-packages.sh is wrong" >&2
   exit 1
 fi
 # What a test of CPU time allows is not meant for the detector, which takes ten times as much.

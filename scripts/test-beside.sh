@@ -2,6 +2,8 @@
 # The part of the tests that needs processors and nothing else of the host.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+echo "-- staticcheck"
+scripts/staticcheck.sh
 echo "-- fuzzing, a few seconds each"
 scripts/fuzz.sh "${FUZZTIME:-2s}"
 echo "-- race detector"

@@ -1,12 +1,19 @@
 #!/usr/bin/env bash
 # One run of the tests in a virtual machine, printed as a whole, so that two at a
-# time stay apart: test-vm.sh "-kernel 6.1 -suite network". .cache/vm-runner is
-# test/vm, built before.
+# time stay apart: test-vm.sh "-kernel 6.1 -suite network", with .cache/vm-runner
+# built from test/vm before; or test-vm.sh packages, which is make test-vm-packages.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 code=0
-# shellcheck disable=SC2086 # flags and their values
-out=$(.cache/vm-runner $1 2>&1) || code=$?
+case $1 in
+packages)
+  out=$(scripts/test-vm-docker.sh -run 'Package|RPM|Reload|UnitTakes' 2>&1) || code=$?
+  ;;
+*)
+  # shellcheck disable=SC2086 # flags and their values
+  out=$(.cache/vm-runner $1 2>&1) || code=$?
+  ;;
+esac
 printf -- '-- virtual machine %s\n%s\n' "$1" "$out"
 # Exit code 4: apt does not have the kernel. On Debian that is a failure (the
 # pinned package has been replaced); others have other kernels.

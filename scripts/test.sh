@@ -22,24 +22,17 @@ beside=$!
 set +m
 trap 'kill -- -"$beside" 2>/dev/null || true' EXIT
 
-echo "== unit and integration tests"
-# One package after the other: they share two cores, one engine and one host.
-go test -p 1 ./internal/... ./receiver/... ./processor/... ./exporter/... ./extension/... ./cmd/tallymanctl/... \
-  ./test/arch/... ./test/vm/... ./test/bench/... ./test/demo/... ./test/browser/... ./test/reference/... \
-  ./test/soak/... ./test/ocb/...
+echo "== unit and integration tests, benchmarks"
+scripts/test-unit.sh
 
-echo "== benchmarks run"
-# 24 simulated minutes, in which one block is cut: that the recorder's benchmark
-# runs, not what it says.
-METRICSTORE_BENCH_HOURS=0.4 go test -p 1 -run '^$' -bench . -benchtime 1x ./internal/... ./receiver/... ./processor/... ./exporter/... ./extension/... >.cache/bench.log || {
-  cat .cache/bench.log
+echo "== end to end"
+go test -count=1 -timeout 40m ./test/e2e/... | tee .cache/e2e.log || {
+  echo "== what failed end to end, without the agents' logs"
+  grep -vE '^ +20[0-9]{2}-[0-9]{2}-[0-9]{2}T' .cache/e2e.log | cut -c 1-600
   exit 1
 }
 
-echo "== end to end"
-go test -count=1 -timeout 40m ./test/e2e/...
-
-echo "== fuzzing, race detector, known vulnerabilities"
+echo "== staticcheck, fuzzing, race detector, known vulnerabilities"
 code=0
 wait "$beside" || code=$?
 cat .cache/beside.log
