@@ -7,7 +7,7 @@ source scripts/env.sh
 
 echo "== gofmt"
 # cmd/tallyman is as ocb writes it.
-unformatted=$(gofmt -l internal receiver processor extension test cmd/tallymanctl)
+unformatted=$(gofmt -l internal receiver processor exporter extension test cmd/tallymanctl)
 if [ -n "$unformatted" ]; then
   echo "not formatted (gofmt -w):" >&2
   echo "$unformatted" >&2
