@@ -68,26 +68,32 @@ func (e *metricsEmitter) scrape(context.Context) (pmetric.Metrics, error) {
 	return e.mb.Emit(), nil
 }
 
+// targets emits those that ended first: one that began again has the same name, and
+// its series go on.
 func (e *metricsEmitter) targets(p *sampler.Pass) {
 	e.telling.pass++
-	for _, t := range p.Live {
-		if !t.At.IsZero() {
-			e.live(p.At, t)
-		}
-	}
 	for _, t := range p.Ended {
 		if !t.At.IsZero() {
 			e.ended(t)
+		}
+	}
+	for _, t := range p.Live {
+		if t.At.IsZero() {
+			continue
+		}
+		last := e.telling.of(t)
+		// One that could not be read is about to end, and its end is before this pass.
+		if !t.At.Before(p.At) {
+			e.live(p.At, t, last)
 		}
 	}
 	e.telling.forget()
 }
 
 // live emits a cgroup that is there, if there is something to tell.
-func (e *metricsEmitter) live(at time.Time, t *sampler.Target) {
+func (e *metricsEmitter) live(at time.Time, t *sampler.Target, last *lastReading) {
 	now := &e.telling.now
 	now.take(t, t.Sample.Have, e.cfg)
-	last := e.telling.of(t)
 	tell, before := last.steps.Next(e.cadence, !last.same(now))
 	if before {
 		e.target(last.at, t, &last.reading)

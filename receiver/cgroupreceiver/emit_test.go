@@ -84,7 +84,7 @@ func TestMetricsOfOneContainer(t *testing.T) {
 		c.Metrics.ContainerFilesystemUsage.Enabled = true
 	})
 	target := fullTarget()
-	e.live(epoch, target)
+	e.live(epoch, target, e.telling.of(target))
 	got := e.mb.Emit()
 	testkit.CompareMetrics(t, filepath.Join("testdata", "full.yaml"), got,
 		pmetrictest.IgnoreTimestamp(), pmetrictest.IgnoreStartTimestamp()) // the file has made-up ones
@@ -105,7 +105,7 @@ func TestNothingIsMadeUp(t *testing.T) {
 	target.Sample.Have = cgroup.PartMemory
 	target.Effective = cgroup.NoLimits()
 	target.HasCPUs, target.ProcessesKnown, target.HasWorkingSet, target.Filesystem = false, false, false, sampler.Filesystem{}
-	e.live(epoch, target)
+	e.live(epoch, target, e.telling.of(target))
 	got := e.mb.Emit()
 	var names []string
 	for _, m := range got.ResourceMetrics().At(0).ScopeMetrics().At(0).Metrics().All() {
@@ -218,7 +218,7 @@ func BenchmarkEmit(b *testing.B) {
 	target := fullTarget()
 	b.ReportAllocs()
 	for b.Loop() {
-		e.live(epoch, target)
+		e.live(epoch, target, e.telling.of(target))
 		if got := e.mb.Emit(); got.ResourceMetrics().Len() != 1 {
 			b.Fatal("nothing emitted")
 		}

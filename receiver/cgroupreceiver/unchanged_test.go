@@ -141,11 +141,36 @@ func TestTheEndOfASilentContainer(t *testing.T) {
 	require.Empty(t, e.telling.targets)
 }
 
+// A cgroup may be gone when it is to be read, and its end be told later: nothing is
+// made up for the time between, which would be younger than the end.
+func TestNothingIsToldOfWhatCouldNotBeRead(t *testing.T) {
+	e, target := newTestEmitter(t, func(c *Config) { everySecond(c); c.UnchangedInterval = 0 }), fullTarget()
+	passes(e, target, 2, nil)
+	e.targets(&sampler.Pass{At: epoch.Add(2 * time.Second), Live: []*sampler.Target{target}})
+	target.End = epoch.Add(1500 * time.Millisecond)
+	e.targets(&sampler.Pass{At: epoch.Add(3 * time.Second), Ended: []*sampler.Target{target}})
+	got := lines(e.mb.Emit())[cpuTime]
+	require.Equal(t, line{{target.End, 20}}, got)
+}
+
+// A container that began again goes on with the same series: the end comes first.
+func TestTheEndComesBeforeTheNextBeginning(t *testing.T) {
+	e, before, after := newTestEmitter(t, everySecond), fullTarget(), fullTarget()
+	passes(e, before, 1, nil)
+	before.End = epoch.Add(200 * time.Millisecond)
+	after.At = epoch.Add(time.Second)
+	e.targets(&sampler.Pass{At: after.At, Live: []*sampler.Target{after}, Ended: []*sampler.Target{before}})
+	got := lines(e.mb.Emit())[cpuTime]
+	require.Equal(t, line{{before.End, 20}, {after.At, 20}}, got)
+}
+
 // One whose end was not told, for want of room, is not remembered for ever.
 func TestOnlyWhatIsThereIsRemembered(t *testing.T) {
 	e := newTestEmitter(t, everySecond)
 	for i := range 10 {
-		e.targets(&sampler.Pass{At: epoch.Add(time.Duration(i) * time.Second), Live: []*sampler.Target{fullTarget()}})
+		target := fullTarget()
+		target.At = epoch.Add(time.Duration(i) * time.Second)
+		e.targets(&sampler.Pass{At: target.At, Live: []*sampler.Target{target}})
 		require.Len(t, e.telling.targets, 1)
 	}
 }
@@ -176,7 +201,7 @@ func TestNoFieldIsForgotten(t *testing.T) {
 	}
 	sent := func(target *sampler.Target) map[string]line {
 		e := newTestEmitter(t, all)
-		e.live(epoch, target)
+		e.live(epoch, target, e.telling.of(target))
 		found := lines(e.mb.Emit())
 		maps.DeleteFunc(found, func(key string, _ line) bool { return strings.Contains(key, "container.filesystem.") })
 		return found
@@ -191,7 +216,7 @@ func TestNoFieldIsForgotten(t *testing.T) {
 			continue
 		}
 		differences++
-		e.live(epoch.Add(3*time.Second), target)
+		e.live(epoch.Add(3*time.Second), target, e.telling.of(target))
 		require.Equal(t, []int{2, 3}, seconds(lines(e.mb.Emit())[testID+" container.uptime map[]"]), nameOf(path))
 	}
 	require.Greater(t, differences, 60)
@@ -268,6 +293,9 @@ func BenchmarkIdle(b *testing.B) {
 			points, n := 0, 0
 			for b.Loop() {
 				p.At = p.At.Add(time.Second)
+				for _, t := range p.Live {
+					t.At = p.At
+				}
 				e.targets(&p)
 				points += e.mb.Emit().DataPointCount()
 				n++
@@ -281,7 +309,7 @@ func BenchmarkIdle(b *testing.B) {
 func TestSilenceAllocatesNothing(t *testing.T) {
 	e, target := newTestEmitter(t, func(c *Config) { c.CollectionInterval, c.UnchangedInterval = time.Millisecond, 9*time.Second }), fullTarget()
 	passes(e, target, 3, nil)
-	p := sampler.Pass{At: epoch, Live: []*sampler.Target{target}}
+	p := sampler.Pass{At: target.At, Live: []*sampler.Target{target}}
 	require.Zero(t, testing.AllocsPerRun(100, func() { e.targets(&p) }))
 }
 

@@ -36,9 +36,9 @@ type pipeline struct {
 
 	mu     sync.Mutex // guards what follows
 	joiner *join.Joiner[flight]
-	// isTimed: run looks after what waits.
-	isTimed bool
-	poked   time.Duration // when
+	// timed is how soon run looks after what waits at the latest; 0: it sleeps.
+	timed time.Duration
+	poked time.Duration // when
 	// The memory of a batch.
 	queries []nat.Query
 	answers []nat.Answer
@@ -56,8 +56,8 @@ func (p *pipeline) handle(records []connstream.Record) {
 		p.add(now, &records[i], p.answers[i])
 	}
 	p.take(now)
-	if !p.isTimed && p.untilTake() > 0 {
-		p.isTimed = true
+	if wait := p.untilTake(); wait > 0 && (p.timed == 0 || wait < p.timed) {
+		p.timed = wait
 		select {
 		case p.came <- struct{}{}:
 		default:
@@ -217,7 +217,7 @@ func (p *pipeline) takeNow() time.Duration {
 	defer p.mu.Unlock()
 	p.take(connstream.Now())
 	wait := p.untilTake()
-	p.isTimed = wait > 0
+	p.timed = wait
 	return wait
 }
 

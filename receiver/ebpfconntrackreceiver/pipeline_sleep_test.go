@@ -28,8 +28,8 @@ func TestPipelineSleeps(t *testing.T) {
 	state := func() (waiting int, isTimed bool) {
 		p.mu.Lock()
 		defer p.mu.Unlock()
-		require.Equal(t, p.untilTake() > 0, p.isTimed)
-		return p.joiner.Stats().Waiting, p.isTimed
+		require.Equal(t, p.untilTake() > 0, p.timed > 0)
+		return p.joiner.Stats().Waiting, p.timed > 0
 	}
 	for range 2 {
 		testkit.Eventually(t, time.Minute, func() error {
@@ -52,4 +52,29 @@ func TestPipelineSleeps(t *testing.T) {
 			return nil
 		})
 	}
+}
+
+// While run only waits for the moment to forget something, what comes and waits for its
+// other end is not to wait for that: run is told, once.
+func TestPipelineIsToldWhenItHasToBeSooner(t *testing.T) {
+	p := quietPipeline(t)
+	p.came = make(chan struct{}, 1)
+	f := func(armed time.Duration, want int) {
+		t.Helper()
+		p.timed = armed
+		now := connstream.Now()
+		p.handle([]connstream.Record{{
+			Netns: 1, Local: at("10.0.0.1:40000"), Remote: at("10.0.0.2:80"), Direction: connstream.Outgoing, Sent: 16,
+			Started: now - 3*time.Millisecond, Established: now - 2*time.Millisecond, Ended: now,
+		}})
+		require.Len(t, p.came, want)
+		require.Equal(t, takeEvery, p.timed)
+		p.flush()
+		for len(p.came) > 0 {
+			<-p.came
+		}
+	}
+	f(0, 1)
+	f(forgetEvery, 1)
+	f(takeEvery, 0)
 }

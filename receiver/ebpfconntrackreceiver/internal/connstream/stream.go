@@ -216,25 +216,29 @@ func (s *Stream) Close() {
 func (s *Stream) run() {
 	defer close(s.done)
 	var sample ringbuf.Record
-	var seen, counted time.Time
+	// All that was written before looked has been found; the last of it before seen,
+	// which is no sooner than the wake-up that it was.
+	var seen, looked, counted time.Time
 	for {
 		closing := s.isClosing()
-		begin := time.Now()
 		wait := s.o.idle
 		switch {
 		case closing:
 			wait = 0
-		case begin.Sub(seen) < soonFor:
+		case looked.Sub(seen) < soonFor:
 			wait = soonEvery
 		}
-		s.reader.SetDeadline(begin.Add(wait))
+		deadline := time.Now().Add(wait)
+		s.reader.SetDeadline(deadline)
 		err := s.reader.ReadInto(&sample)
+		looked = deadline
 		if err == nil {
+			s.reader.SetDeadline(time.Now()) // the rest of what is there, no more
+			for ; err == nil; err = s.reader.ReadInto(&sample) {
+				s.take(sample.RawSample)
+			}
 			seen = time.Now()
-			s.reader.SetDeadline(seen) // the rest of what is there, no more
-		}
-		for ; err == nil; err = s.reader.ReadInto(&sample) {
-			s.take(sample.RawSample)
+			looked = seen
 		}
 		s.handOut()
 		if now := time.Now(); closing || now.Sub(counted) >= countEvery {

@@ -1,6 +1,7 @@
 package connstream_test
 
 import (
+	"errors"
 	"net"
 	"testing"
 	"time"
@@ -40,4 +41,68 @@ func TestRecordsWakeTheReader(t *testing.T) {
 		}
 		return nil
 	})
+}
+
+// Records that come while the last ones are handled, which takes longer than the reader
+// stays awake, and that wake nobody because others just have, are found too.
+func TestRecordsAreFoundBehindASlowHandler(t *testing.T) {
+	testkit.VerifyNoLeaks(t)
+	tp, _ := open(t, connstream.Options{}.WithoutLooks())
+	inNetns(t, func(netns uint64) error {
+		l, err := net.Listen("tcp4", "127.0.0.1:0")
+		if err != nil {
+			return err
+		}
+		defer l.Close()
+		for n := range 5 {
+			first, err := connect(l)
+			if err != nil {
+				return err
+			}
+			second, err := connect(l)
+			if err != nil {
+				return err
+			}
+			release := tp.pause()
+			err = first.close()
+			if err == nil {
+				_, err = tp.await(netns, 4*n+1)
+			}
+			err = errors.Join(err, second.close())
+			<-time.After(100 * time.Millisecond)
+			release()
+			if err != nil {
+				return err
+			}
+			if _, err := tp.await(netns, 4*n+4); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// connection is both ends of one.
+type connection struct{ client, server net.Conn }
+
+func connect(l net.Listener) (c connection, err error) {
+	if c.client, err = net.Dial("tcp4", l.Addr().String()); err != nil {
+		return c, err
+	}
+	c.server, err = l.Accept()
+	return c, err
+}
+
+func (c connection) close() error { return errors.Join(c.client.Close(), c.server.Close()) }
+
+// pause stops the stream with the next batch, until release.
+func (tp *tape) pause() (release func()) {
+	hold := make(chan struct{})
+	set := func(c chan struct{}) {
+		tp.mu.Lock()
+		defer tp.mu.Unlock()
+		tp.hold = c
+	}
+	set(hold)
+	return func() { set(nil); close(hold) }
 }
