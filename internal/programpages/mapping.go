@@ -16,13 +16,16 @@ type mapping struct {
 	start, end uintptr
 	mode, file string
 	// rss is what is resident; anonymous is what of it is no longer the file's, because
-	// somebody has written there. In bytes.
-	rss, anonymous int64
+	// somebody has written there, and swapped what of that is not resident. In bytes.
+	rss, anonymous, swapped int64
+	// counted are the lines of these that were there.
+	counted int
 }
 
 // releasable tells whether the file has every byte of it.
 func (m mapping) releasable(program string) bool {
-	return m.file == program && len(m.mode) == 4 && m.mode[1] == '-' && m.mode[3] == 'p' && m.anonymous == 0
+	return m.file == program && len(m.mode) == 4 && m.mode[1] == '-' && m.mode[3] == 'p' &&
+		m.counted == 3 && m.anonymous == 0 && m.swapped == 0
 }
 
 // parseMappings returns those of smaps that can be released. A mapping is a line with its
@@ -31,6 +34,7 @@ func (m mapping) releasable(program string) bool {
 //	00400000-0316b000 r-xp 00000000 fe:00 10560586                    /usr/bin/tallyman
 //	Rss:               38572 kB
 //	Anonymous:             0 kB
+//	Swap:                  0 kB
 //
 // (https://docs.kernel.org/filesystems/proc.html)
 func parseMappings(text []byte, program string) ([]mapping, error) {
@@ -51,9 +55,11 @@ func parseMappings(text []byte, program string) ([]mapping, error) {
 			keep()
 			last, err = parseHead(first, rest)
 		case name == "Rss":
-			last.rss, err = parseSize(rest)
+			err = last.count(&last.rss, rest)
 		case name == "Anonymous":
-			last.anonymous, err = parseSize(rest)
+			err = last.count(&last.anonymous, rest)
+		case name == "Swap":
+			err = last.count(&last.swapped, rest)
 		}
 		if err != nil {
 			return nil, fmt.Errorf("%q: %w", line, err)
@@ -85,6 +91,13 @@ func parseHead(addresses, rest string) (mapping, error) {
 	}
 	m.file = strings.TrimLeft(rest, " ")
 	return m, nil
+}
+
+// count reads one of the sizes.
+func (m *mapping) count(size *int64, text string) (err error) {
+	*size, err = parseSize(text)
+	m.counted++
+	return err
 }
 
 func parseSize(text string) (int64, error) {

@@ -18,16 +18,17 @@ func peak(series string) string {
 }
 
 // sumRate sums what series count per second, by a label or all of them. How far a
-// rate looks back is chosen for each series: no further than its samples need. That
-// is told by how many there are far back, so that the choice is the same from one
-// moment to the next: with the near ones counted, a line would jump where a container
-// falls silent. "and" ends a line with its container: far back there are samples for
-// some time after.
+// rate looks back is chosen for each series: no further than its samples need. That is
+// told by how many there are in a window that always holds some more of a silent
+// container than of one whose samples are rare: with those in the near one counted, a
+// line would jump where a container falls silent, and with those far back that of a
+// young one would begin too low. "and" ends a line with its container: far back there
+// are samples for some time after.
 func sumRate(by, series string) string {
 	if by != "" {
 		by = " by (" + by + ") "
 	}
-	return "sum" + by + "(rate(" + series + "[$r]) and count_over_time(" + series + "[$f]) >= $n or rate(" + series + "[$f]) and " + series + ")"
+	return "sum" + by + "(rate(" + series + "[$r]) and count_over_time(" + series + "[$m]) >= $n or rate(" + series + "[$f]) and " + series + ")"
 }
 
 // containerPanels are in the order in which people look at them. The plots of the

@@ -97,7 +97,8 @@ func (q *question) ask(ctx context.Context, p panel) (report.Plot, error) {
 //	$s  the step: gauges show their highest value within it
 //	$r  what a rate looks back: four steps, and near if that is more
 //	$f  the same where samples are rare: four steps, and far if that is more
-//	$n  how many samples within $f are not rare
+//	$m  what tells one from the other: four steps, and middle if that is more
+//	$n  how many samples within $m are not rare
 //	$w  the window
 func (q *question) fill(expr string) string {
 	seconds := func(d time.Duration) string { return strconv.Itoa(int(math.Ceil(d.Seconds()))) + "s" }
@@ -106,6 +107,7 @@ func (q *question) fill(expr string) string {
 		"$s", seconds(q.step),
 		"$r", seconds(max(near, 4*q.step)),
 		"$f", seconds(max(far, 4*q.step)),
+		"$m", seconds(max(middle, 4*q.step)),
 		"$n", strconv.Itoa(frequent),
 		"$w", seconds(q.w.To.Sub(q.w.From)),
 	).Replace(expr)
@@ -118,9 +120,10 @@ const (
 	// far holds four samples at 10 s, one of them late. So rarely come connections by
 	// default, and all metrics where collection_interval is 10s.
 	far = 45 * time.Second
-	// frequent is how many samples there are within far at one in 5 s, one of them
-	// missing; at one in 10 s there are four or five.
-	frequent = 8
+	// middle holds frequent samples at one in 5 s, one of them late, and fewer at one
+	// in 10 s.
+	middle   = 22 * time.Second
+	frequent = 4
 )
 
 func linesOf(matrix promql.Matrix, l line) []report.Line {

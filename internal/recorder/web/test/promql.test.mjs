@@ -35,9 +35,9 @@ test("panels ask for one container and nothing else", () => {
 
 test("rates span several samples", () => {
   // Samples of each second have a window of their own, rarer ones a longer one.
-  assert.equal(rate("x", {}, 1), "(rate(x[12s]) and count_over_time(x[45s]) >= 8 or rate(x[45s]) and x)");
-  assert.equal(rate("x", { a: "b" }, 5), '(rate(x{a="b"}[20s]) and count_over_time(x{a="b"}[45s]) >= 8 or rate(x{a="b"}[45s]) and x{a="b"})');
-  assert.equal(rate("x", {}, 60), "(rate(x[240s]) and count_over_time(x[240s]) >= 8 or rate(x[240s]) and x)");
+  assert.equal(rate("x", {}, 1), "(rate(x[12s]) and count_over_time(x[22s]) >= 4 or rate(x[45s]) and x)");
+  assert.equal(rate("x", { a: "b" }, 5), '(rate(x{a="b"}[20s]) and count_over_time(x{a="b"}[22s]) >= 4 or rate(x{a="b"}[45s]) and x{a="b"})');
+  assert.equal(rate("x", {}, 60), "(rate(x[240s]) and count_over_time(x[240s]) >= 4 or rate(x[240s]) and x)");
   // Applications send once a minute: two samples have to be in it.
   assert.equal(ownRate("x", {}, 1), "rate(x[45s]) and count_over_time(x[45s]) >= 3 or rate(x[150s])");
   assert.equal(ownRate("x", {}, 60), "rate(x[240s]) and count_over_time(x[240s]) >= 3 or rate(x[240s])");

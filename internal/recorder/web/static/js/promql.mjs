@@ -40,11 +40,12 @@ export function selector(name, labels = {}) {
 // silent (one in 5 s while nothing changes), one of them late; a plot of hours has four
 // of its steps. FAR is for what comes more rarely: four samples at one in ten seconds,
 // as connections do by default and all metrics where collection_interval is 10s, of
-// which one may be late. FREQUENT is how many samples there are within FAR at one in
-// 5 s, one of them missing; at one in 10 s there are four or five.
+// which one may be late. MIDDLE holds FREQUENT samples at one in 5 s, one of them late,
+// and fewer at one in 10 s.
 const NEAR = 12;
 const FAR = 45;
-const FREQUENT = 8;
+const MIDDLE = 22;
+const FREQUENT = 4;
 
 // The same for what an application sends itself: by default each minute
 // (OTEL_METRIC_EXPORT_INTERVAL of OpenTelemetry's SDKs), so that two samples are
@@ -58,14 +59,14 @@ const FAR_OWN = 150;
 const LEAST = 3;
 
 // rate looks back as little as the samples allow. Each series has its own distance, so
-// it is chosen for each by PromQL: by the samples in the far window, because those in
-// the near one become fewer when a container falls silent, and the line would jump.
-// "and" ends a line with its container: the far window would see samples for some time
-// after.
+// it is chosen for each by PromQL: by the samples in MIDDLE. With those in the near
+// window counted the line would jump where a container falls silent, and with those in
+// the far one that of a young container would begin too low. "and" ends a line with its
+// container: the far window would see samples for some time after.
 export function rate(name, labels, step) {
   const s = selector(name, labels);
-  const far = `${s}[${Math.ceil(Math.max(FAR, 4 * step))}s]`;
-  return `(rate(${s}[${Math.ceil(Math.max(NEAR, 4 * step))}s]) and count_over_time(${far}) >= ${FREQUENT} or rate(${far}) and ${s})`;
+  const within = (seconds) => `${s}[${Math.ceil(Math.max(seconds, 4 * step))}s]`;
+  return `(rate(${within(NEAR)}) and count_over_time(${within(MIDDLE)}) >= ${FREQUENT} or rate(${within(FAR)}) and ${s})`;
 }
 
 // ownRate is that of an application's counter. A sample may be older than the engine
