@@ -99,8 +99,8 @@ func (a seccompArg) holds(t *testing.T, arguments []uint64) bool {
 	switch got := arguments[a.Index]; a.Op {
 	case "SCMP_CMP_EQ":
 		return got == a.Value
-	case "SCMP_CMP_NE":
-		return got != a.Value
+	case "SCMP_CMP_LT":
+		return got < a.Value
 	case "SCMP_CMP_MASKED_EQ":
 		return got&a.Value == a.ValueTwo
 	}
@@ -168,6 +168,8 @@ func TestProfileLooksAtArguments(t *testing.T) {
 	f(unix.EPERM, "setns", 3, 0) // of whatever kind the descriptor is
 	f(0, "socket", unix.AF_NETLINK)
 	f(unix.EPERM, "socket", unix.AF_VSOCK)
+	// The kernel takes the lower half of the argument; the filter looks at both.
+	f(unix.EPERM, "socket", 1<<32|unix.AF_VSOCK)
 }
 
 // filtered is that the kernel does so too, for a process with the capabilities of the

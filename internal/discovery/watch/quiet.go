@@ -17,13 +17,23 @@ func (w *Watch) isQuiet(s *subject) bool {
 	isSame := isMetered && s.isMetered && used == s.used
 	s.used, s.isMetered = used, isMetered
 	switch {
-	case !isSame || s.target == nil || s.looks <= len(early):
+	case !isSame || s.target == nil || s.isBlind() || s.isSettling() || s.looks <= len(early):
 		return false
 	case s.skipped >= maxSkipped:
 		s.skipped = 0
 		return false
 	}
 	return true
+}
+
+// isSettling: a command line is to be read once more, by a look that finds nothing new.
+func (s *subject) isSettling() bool {
+	for _, c := range s.found.commands {
+		if !c.isSettled {
+			return true
+		}
+	}
+	return false
 }
 
 // cpuTime is the processor time that a container has used.

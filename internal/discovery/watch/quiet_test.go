@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/tallymanhq/tallyman/internal/discovery/target"
+	"github.com/tallymanhq/tallyman/internal/discovery/technology"
 	"github.com/tallymanhq/tallyman/internal/testkit"
 )
 
@@ -82,6 +83,8 @@ func TestIsQuiet(t *testing.T) {
 		"news":          func(s *subject) { s.isMetered = false },
 		"not told of":   func(s *subject) { s.target = nil },
 		"just hurried":  func(s *subject) { s.looks = 1 },
+		"blind":         func(s *subject) { s.found = found{processes: make([]technology.Process, 1)} },
+		"settling":      func(s *subject) { s.found = found{commands: map[int]command{7: {}}} },
 		"not in a view": func(s *subject) { s.group = nil },
 		"unreadable":    func(s *subject) { s.group = &group{paths: []string{"/tallyman-test-nobody"}} },
 	} {

@@ -338,7 +338,7 @@ func (w *Watch) round(now time.Time) {
 			skipped++
 			continue
 		}
-		s.found = w.looker.processes(s, w.pids(s), now) // somebody else has come, or gone
+		w.meet(s, now) // somebody else has come, or gone
 		due = append(due, s)
 	}
 	for _, s := range due {
@@ -371,7 +371,7 @@ func (w *Watch) begin(now time.Time) (due, quiet []*subject, shared map[uint64]i
 		case w.isQuiet(s):
 			quiet = append(quiet, s)
 		default:
-			s.found = w.looker.processes(s, w.pids(s), now)
+			w.meet(s, now)
 			due = append(due, s)
 		}
 		if s.found.netns != 0 {
@@ -379,6 +379,14 @@ func (w *Watch) begin(now time.Time) (due, quiet []*subject, shared map[uint64]i
 		}
 	}
 	return due, quiet, shared
+}
+
+// meet reads the processes of a container. Where that fails it is not quiet: the next
+// look is to find more.
+func (w *Watch) meet(s *subject, now time.Time) {
+	problems := w.looker.problems()
+	s.found = w.looker.processes(s, w.pids(s), now)
+	s.isMetered = s.isMetered && problems == w.looker.problems()
 }
 
 func number(is bool) int {
