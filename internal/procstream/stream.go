@@ -66,7 +66,7 @@ const wakeShare = 8
 
 const (
 	// drainEvery is how long a record may wait: the first one after a pause wakes the
-	// reader, those after it wait for its next look, so that a storm is ten wake-ups a
+	// reader, those after it wait for its next look, so that a storm is some 19 wake-ups a
 	// second.
 	drainEvery = 100 * time.Millisecond
 	// idleEvery is between looks while nothing comes.

@@ -37,7 +37,7 @@ const (
 var (
 	errEnded    = errors.New("dockerd ended")
 	errNoSubnet = errors.New("all of 10.213.0.0/16 is taken")
-	errForeign  = errors.New("another engine has the chains (or was killed: its bridge is there)")
+	errForeign  = errors.New("another engine has the chains")
 )
 
 // stopScript ends an engine. It is a script because the watchdog of the shared
@@ -65,7 +65,7 @@ func newDaemon(dir string) (*daemon, error) {
 		return nil, fmt.Errorf("place docker engine: %w", err)
 	}
 	sum := fmt.Sprintf("%08x", crc32.ChecksumIEEE([]byte(dir)))
-	d := &daemon{dir: dir, run: filepath.Join(dir, "run"), bridge: "tly" + sum}
+	d := &daemon{dir: dir, run: filepath.Join(dir, "run"), bridge: bridgePrefix + sum}
 	if len(d.run) > maxRunDir {
 		d.run = "/run/tallyman-" + sum
 	}
@@ -91,16 +91,16 @@ func (d *daemon) start(ctx context.Context, logf func(string, ...any)) error {
 		return err
 	}
 	foreign, err := d.inspectRules(ctx)
-	if foreign && d.routes {
-		foreign, err = false, d.waitForRules(ctx)
+	if foreign != "" && d.routes {
+		foreign, err = "", d.waitForRules(ctx)
 	}
 	if err != nil {
 		return errors.Join(fmt.Errorf("read iptables rules: %w", err), d.stop())
 	}
-	if foreign {
-		logf("docker engine in %s: leaves iptables to the engine that runs already", d.dir)
+	if foreign != "" {
+		logf("docker engine in %s: leaves iptables to the engine of %s", d.dir, foreign)
 	}
-	options := engineOptions{storage: "overlay2", iptables: !foreign}
+	options := engineOptions{storage: "overlay2", iptables: foreign == ""}
 	for {
 		err := d.launch(ctx, options)
 		if err == nil {
@@ -151,18 +151,30 @@ func (d *daemon) prepare(ctx context.Context) error {
 }
 
 // inspectRules leaves a note for the stop script if the host forwards packets
-// by default, which the engine will change, and tells whether another engine
-// uses the chains with Docker's fixed names: starting a second one on them
-// would empty them.
-func (d *daemon) inspectRules(ctx context.Context) (foreign bool, err error) {
-	rules, err := exec.CommandContext(ctx, "iptables", "-S").Output()
-	if err != nil {
-		return false, nil // no iptables is for launch to find out
+// by default, which the engine will change, and returns the bridge of another engine
+// that uses the chains with Docker's fixed names, if there is one: starting a second
+// one on them would empty them.
+func (d *daemon) inspectRules(ctx context.Context) (foreign string, err error) {
+	for {
+		rules, err := exec.CommandContext(ctx, "iptables", "-S").Output()
+		if err != nil {
+			return "", nil // no iptables is for launch to find out
+		}
+		foreign := usedByOthers(string(rules), d.bridge)
+		if foreign != "" {
+			isFree, err := reclaim(ctx, foreign)
+			if err != nil {
+				return "", err
+			}
+			if isFree {
+				continue
+			}
+		}
+		if bytes.Contains(rules, []byte("-P FORWARD ACCEPT\n")) {
+			err = os.WriteFile(filepath.Join(d.run, "forward.accept"), nil, 0o600)
+		}
+		return foreign, err
 	}
-	if bytes.Contains(rules, []byte("-P FORWARD ACCEPT\n")) {
-		err = os.WriteFile(filepath.Join(d.run, "forward.accept"), nil, 0o600)
-	}
-	return usedByOthers(string(rules), d.bridge), err
 }
 
 // waitForRules waits until no other engine uses iptables.
@@ -171,8 +183,8 @@ func (d *daemon) waitForRules(ctx context.Context) error {
 	defer cancel()
 	return Poll(ctx, func() error {
 		foreign, err := d.inspectRules(ctx)
-		if foreign {
-			return errForeign
+		if foreign != "" {
+			return fmt.Errorf("%s: %w", foreign, errForeign)
 		}
 		return err
 	})
@@ -182,8 +194,8 @@ func (d *daemon) waitForRules(ctx context.Context) error {
 //
 //	-A FORWARD -o docker0 -j DOCKER
 //
-// of a bridge that exists and is not ours.
-func usedByOthers(rules, ours string) bool {
+// of a bridge that exists and is not ours, and returns its name.
+func usedByOthers(rules, ours string) string {
 	for line := range strings.Lines(rules) {
 		fields := strings.Fields(line)
 		at := slices.Index(fields, "-o")
@@ -191,10 +203,10 @@ func usedByOthers(rules, ours string) bool {
 			continue
 		}
 		if _, err := net.InterfaceByName(fields[at+1]); err == nil {
-			return true
+			return fields[at+1]
 		}
 	}
-	return false
+	return ""
 }
 
 func (d *daemon) configFile() string { return filepath.Join(d.dir, "daemon.json") }
