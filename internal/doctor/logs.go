@@ -103,8 +103,8 @@ func judgeLogs(folders []logFolder) Result {
 	case len(silent) > 0:
 		return Result{
 			Status: Warn, Found: strings.Join(silent, ", ") + " has containers and no log file", Meaning: noLogs,
-			Remedy: "Their logging driver is another than json-file (docker info names the default): run containers with --log-driver json-file, " +
-				"or have their output sent as OTLP.",
+			Remedy: "If any of them has been started, their logging driver is another than json-file (docker info names the default): " +
+				"run containers with --log-driver json-file, or have their output sent as OTLP.",
 		}
 	case len(empty) > 0:
 		return Result{

@@ -31,8 +31,8 @@
 // status is that of the first thread, and a program started by another thread in
 // between ends a second time.
 //
-// Cost: see docs/benchmarks.md for the Stream, which wakes up ten times a second
-// while anything happens, once otherwise, and holds 4 MiB of kernel memory. 9 µs and 1.3 kB of garbage per
+// Cost: see docs/benchmarks.md for the Stream, which wakes up some 19 times a
+// second while anything happens, once otherwise, and holds 4 MiB of kernel memory. 9 µs and 1.3 kB of garbage per
 // [Reader.Stat], 12 µs and 72 bytes per [Reader.VPID], nearly all of it the
 // kernel's (BenchmarkReader on an idle child, processor time of 200,000 calls
 // each, Linux 6.18, AMD EPYC). A Connector wakes up for every event, 90 to

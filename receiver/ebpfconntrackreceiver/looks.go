@@ -216,11 +216,16 @@ func (l *looks) lookAt(n *netns.Namespace, open peers.Opener) error {
 		defer file.Close()
 	}
 	began := s.poller.Begin(time.Now())
+	hasConns := true
 	sockets, err := sockdiag.Dump(file, sockdiag.Options{MaxSockets: l.most, HasConns: func(listeners int) bool {
-		return !now.IsKnown || now.Sockets > listeners
+		hasConns = !now.IsKnown || now.Sockets > listeners
+		return hasConns
 	}})
 	if err != nil {
 		return err
+	}
+	if !hasConns && l.activityOf(n).Sockets != now.Sockets {
+		return nil // a listener that came in between was taken for the connection that is there
 	}
 	l.stats.dropped.Add(uint64(sockets.Dropped))
 	l.stats.malformed.Add(uint64(sockets.Malformed))

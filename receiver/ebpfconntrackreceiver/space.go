@@ -41,7 +41,7 @@ func (l *looks) space(n *netns.Namespace) *space {
 		return s
 	}
 	s = &space{inode: n.Inode, poller: l.newPoller(), active: map[activeKey]int64{}, untold: map[uint64]struct{}{}}
-	s.skipped = int(n.Inode % (maxSkipped + 1)) // not all of them in the same look
+	s.skipped = len(l.spaces) % (maxSkipped + 1) // not all of them in the same look
 	l.spaces[n.Inode] = s
 	if n.Start.After(l.began) {
 		s.poller.Compare(s.poller.Begin(time.Now()), nil, func(*sockdiag.Change, sockdiag.Event) {})

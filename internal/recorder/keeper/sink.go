@@ -61,7 +61,7 @@ func (k *Keeper) end(ctx context.Context, resource pcommon.Map, record plog.LogR
 	if record.Timestamp() != 0 {
 		at = record.Timestamp().AsTime()
 	}
-	k.live.End(id.Str())
+	k.live.End(id.Str(), at)
 	k.metrics.End(ctx, id.Str(), at)
 }
 

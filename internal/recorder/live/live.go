@@ -58,6 +58,8 @@ type row struct {
 	// silent is for how many ticks all was NaN.
 	silent  int
 	touched bool
+	// ended is when the container has (Unix ns). What is not younger is its past.
+	ended int64
 }
 
 // New makes a ring without rows.
@@ -148,12 +150,14 @@ func (l *Live) makeRoom() bool {
 }
 
 // End says that a container has ended: from the next tick on its numbers are not
-// known, instead of being held for a while.
-func (l *Live) End(id string) {
+// known, instead of being held for a while. Its last points, which may come after this,
+// bring nothing back; those of one that is started again do.
+func (l *Live) End(id string, at time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if r := l.byID[id]; r != nil {
 		r.meters, r.newest = [slots]meter{}, [Metrics]value{}
+		r.ended = at.UnixNano()
 	}
 }
 

@@ -228,7 +228,10 @@ func TestDelta(t *testing.T) {
 	tick(3, map[string]float64{"a": 1, "b": 6})
 	require.Equal(t, "b=6", ids(2))
 	require.Equal(t, "", ids(3))
-	l.End("b")
+	l.End("b", sec(3.5))
+	// Its last points come late.
+	l.Observe(batch("b", sec(0), sec(3), m("container.pids.count", 6)))
+	l.Observe(batch("b", sec(0), sec(3.5), m("container.pids.count", 6)))
 	tick(4, map[string]float64{"a": 1})
 	require.Equal(t, "b=NaN", ids(3))
 	for at := range Seconds {
@@ -258,7 +261,7 @@ func TestBound(t *testing.T) {
 	see("c", 1)
 	l.Tick(sec(1))
 	require.Equal(t, Stats{Rows: 2, Dropped: map[string]uint64{"rows": 2, "late": 0}}, l.Stats())
-	l.End("a")
+	l.End("a", sec(1.5))
 	l.Tick(sec(2))
 	see("c", 3)
 	l.Tick(sec(3))

@@ -90,6 +90,9 @@ func (l *Live) point(r *row, p pmetric.NumberDataPoint, ways []route) {
 	if p.Flags().NoRecordedValue() {
 		return
 	}
+	if r.ended != 0 && int64(p.Timestamp()) <= r.ended {
+		return // in the past, which the plots have
+	}
 	taken := reading{at: int64(p.Timestamp()), start: int64(p.StartTimestamp()), sum: number(p)}
 	for i := range ways {
 		way := &ways[i]

@@ -66,7 +66,7 @@ func TestLiveGone(t *testing.T) {
 	ring.Tick(second(0))
 	before := source.Delta(time.Time{})
 	require.Equal(t, []string{"a"}, ids(before))
-	ring.End("a")
+	ring.End("a", second(0))
 	at := before.At
 	for n := 1; n <= 2*live.Seconds; n++ {
 		ring.Tick(second(n))

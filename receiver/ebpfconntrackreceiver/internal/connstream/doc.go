@@ -54,8 +54,8 @@
 // Options.ResponseTimes, both ends together and with the receives that find
 // nothing; these programs also run for all other sockets, up to 0.1 µs each time
 // (BenchmarkStream, 2 rounds of 50,000 connections or 250,000 exchanges over
-// loopback, Linux 6.18, AMD EPYC). A look once a second, fifty times while
-// connections end; 4 MiB of kernel memory for the ring buffer, 10 MiB for
+// loopback, Linux 6.18, AMD EPYC). A look once a second, some sixty times while
+// connections end; 2 MiB of kernel memory for the ring buffer, 10 MiB for
 // open connections and listeners;
 // response times take 64 KiB, 1 KiB for each key in use, and 0.4 µs for each key
 // that is read (BenchmarkResponses).

@@ -249,7 +249,7 @@ func (t *Table) note(n *netns.Namespace, now time.Time) *space {
 	}
 	if s == nil {
 		s = &space{inode: n.Inode, firstSeen: now, nsids: map[uint64]int32{}, segments: map[uint32]segment{}}
-		s.skipped = int(n.Inode % (maxSkipped + 1)) // not all of them in the same Refresh
+		s.skipped = len(t.spaces) % (maxSkipped + 1) // not all of them in the same Refresh
 		t.spaces[n.Inode] = s
 	}
 	s.ns, s.seen, s.isFresh = n, t.number, false
