@@ -2,6 +2,7 @@ package programpagesextension
 
 import (
 	"errors"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -56,21 +57,21 @@ func TestShutdownEndsTheWaiting(t *testing.T) {
 func TestReleasesOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		core, logs := observer.New(zapcore.DebugLevel)
-		calls := 0
+		var calls atomic.Int32
 		p := newPages(&Config{After: time.Minute}, zap.New(core), func() (programpages.Result, error) {
-			calls++
+			calls.Add(1)
 			return programpages.Result{Before: 80e6, After: 2e6}, nil
 		})
 		require.NoError(t, p.Start(t.Context(), componenttest.NewNopHost()))
 		after(2 * time.Minute)
-		require.Zero(t, calls, "the pipelines do not run yet")
+		require.Zero(t, calls.Load(), "the pipelines do not run yet")
 		require.NoError(t, p.Ready())
 		after(time.Minute - time.Millisecond)
-		require.Zero(t, calls)
+		require.Zero(t, calls.Load())
 		after(time.Millisecond)
-		require.Equal(t, 1, calls)
+		require.EqualValues(t, 1, calls.Load())
 		after(24 * time.Hour)
-		require.Equal(t, 1, calls)
+		require.EqualValues(t, 1, calls.Load())
 		require.NoError(t, p.Shutdown(t.Context()))
 
 		require.Equal(t, 1, logs.Len())

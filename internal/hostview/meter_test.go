@@ -21,9 +21,10 @@ func TestMeter(t *testing.T) {
 	v := open(t)
 	defer v.Release()
 	const path = "/tallyman-test-meter/outer"
-	g := testkit.Cgroup(t, path)
-	inner := testkit.Cgroup(t, path+"/inner")
-	testkit.Run(t, g, "sleep", "600")
+	testkit.Cgroup(t, path)
+	// In cgroup v2 only leaves have processes.
+	first, inner := testkit.Cgroup(t, path+"/first"), testkit.Cgroup(t, path+"/inner")
+	testkit.Run(t, first, "sleep", "600")
 	meter := v.NewMeter()
 	var asleep time.Duration
 	testkit.Eventually(t, time.Minute, func() error {

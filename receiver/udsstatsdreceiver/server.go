@@ -289,7 +289,7 @@ func (s *server) logStart() {
 			continue
 		}
 		s.log.Info("taking DogStatsD", append(fields, zap.String("endpoint", s.cfg.Endpoint))...)
-		if r.Shallow != nil {
+		if r.Shallow != nil && r.Depth < transport.AmpleDepth {
 			s.log.Info("the queue is only as deep as the host makes it: senders are refused when they burst; "+
 				"run with CAP_SYS_ADMIN, or raise net.unix.max_dgram_qlen", zap.Int("queue_depth", r.Depth), zap.Error(r.Shallow))
 		}

@@ -57,13 +57,16 @@ const (
 	// defaultMode lets everybody send and nobody but us look at the file.
 	defaultMode = 0o722
 	// defaultDepth holds 5 ms of 3 million datagrams a second, and 12 MB of small
-	// ones, which are charged to their senders. From 4,096 on nobody who sends
-	// 2,000 a second lost any beside four senders without a limit (Linux 6.18).
+	// ones, which are charged to their senders.
 	defaultDepth = 16384
 	// defaultBuffer is the datagram size of the official clients over Unix sockets.
 	defaultBuffer = 8 << 10
 	maxBuffer     = 64 << 10
 )
+
+// AmpleDepth is a queue in which nobody who sends 2,000 datagrams a second lost any
+// beside four senders without a limit (Linux 6.18).
+const AmpleDepth = 4096
 
 // Report is what was obtained of what was asked for. Errors in it say why less.
 type Report struct {
