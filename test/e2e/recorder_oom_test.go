@@ -51,7 +51,8 @@ type oomStory struct {
 }
 
 // A container in which a forked child is killed for lack of memory is seen, kept and
-// explained, also when it is long gone.
+// explained, also when it is long gone. Not parallel: kills and exits in other tests'
+// containers would be noted in the same capture, each of which makes it longer.
 func TestRecorderOOM(t *testing.T) {
 	engine := testkit.Docker(t)
 	s := &oomStory{t: t, recorderAgent: startRecorder(t, settings{env: []string{"TALLYMAN_DOCKER_HOST=" + engine.Host()}})}
@@ -68,7 +69,6 @@ func TestRecorderOOM(t *testing.T) {
 	s.losesItsForwarder()
 	s.isCaptured()
 	s.isRemoved()
-	t.Parallel() // what follows waits two minutes for the capture, or looks at what is finished
 	s.isTold()
 	s.isListed()
 	s.opensElsewhere(b)
