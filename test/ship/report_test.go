@@ -33,14 +33,17 @@ type pictures struct {
 
 // process is as much of one in a picture as is looked at.
 type process struct {
-	UID   int `json:"uid"`
-	Files int `json:"files"`
+	UID   int    `json:"uid"`
+	Files int    `json:"files"`
+	RSS   uint64 `json:"rss"`
 }
 
 func (p *pictures) add(kernel string, processes []process) {
 	p.hasKernel = p.hasKernel || strings.Contains(strings.ToLower(kernel), killed)
 	for _, one := range processes {
-		p.hasFiles = p.hasFiles || one.UID == victimUser && one.Files > 0
+		// One that has given its memory back and not yet its files is root's for that
+		// moment (task_dump_owner in fs/proc/base.c).
+		p.hasFiles = p.hasFiles || one.UID == victimUser && one.Files > 0 && one.RSS > 0
 	}
 }
 
