@@ -105,7 +105,7 @@ func (s *stack) feed() {
 	for _, h := range s.world.events {
 		if h.second == second && h.name == "container.stop" {
 			s.metrics.End(context.Background(), h.who.id, s.world.at(second))
-			s.live.End(h.who.id)
+			s.live.End(h.who.id, s.world.at(second))
 		}
 	}
 	s.events.Append(ld)
