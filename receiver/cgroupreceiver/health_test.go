@@ -2,7 +2,9 @@ package cgroupreceiver
 
 import (
 	"context"
+	"errors"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"go.opentelemetry.io/collector/component/componenttest"
@@ -36,4 +38,28 @@ func TestProcessTierMetric(t *testing.T) {
 	f("auto", hostview.TierBPF)
 	f("proc", hostview.TierProc)
 	f("off", hostview.TierOff)
+}
+
+// What is left out is counted, in a metric of the running receiver: within 10 ms the
+// host's counters mostly stay as they are.
+func TestUnchangedMetric(t *testing.T) {
+	testkit.NeedCgroup(t)
+	telemetry := componenttest.NewTelemetry()
+	defer func() { require.NoError(t, telemetry.Shutdown(context.Background())) }()
+	cfg := createDefaultConfig().(*Config)
+	cfg.CollectionInterval, cfg.InitialDelay, cfg.UnchangedInterval = 10*time.Millisecond, time.Millisecond, 9*time.Second
+	r, err := NewFactory().CreateMetrics(t.Context(), metadatatest.NewSettings(telemetry), cfg, consumertest.NewNop())
+	require.NoError(t, err)
+	require.NoError(t, r.Start(t.Context(), componenttest.NewNopHost()))
+	defer func() { require.NoError(t, r.Shutdown(context.Background())) }()
+	testkit.Eventually(t, time.Minute, func() error {
+		m, err := telemetry.GetMetric("otelcol_cgroup_unchanged")
+		if err != nil {
+			return err
+		}
+		if m.Data.(metricdata.Sum[int64]).DataPoints[0].Value == 0 {
+			return errors.New("nothing was left out yet")
+		}
+		return nil
+	})
 }
