@@ -27,6 +27,11 @@ const patience = time.Minute
 
 var errNotYet = errors.New("not yet")
 
+const (
+	slowInterval   = 200 * time.Millisecond
+	replacedWithin = time.Second
+)
+
 // watch is a consumer of a sampler of its own that remembers all it was told.
 type watch struct {
 	t        *testing.T
@@ -46,10 +51,10 @@ func watchOn(t *testing.T, v *hostview.View) *watch {
 	t.Helper()
 	s := v.Sampler(t.Name(), sampler.Settings{
 		Interval:     20 * time.Millisecond,
-		SlowInterval: 200 * time.Millisecond,
+		SlowInterval: slowInterval,
 		MaxOpenFiles: 1000,
 		// Shells replace what they wait for at once.
-		ReplacedWithin: time.Second,
+		ReplacedWithin: replacedWithin,
 		Want:           func(c container.Cgroup) bool { return c.Class == container.ClassContainer },
 	})
 	w := &watch{t: t, view: v, consumer: s.Subscribe(), live: map[string]sampler.Target{}}
@@ -158,15 +163,45 @@ func (w *watch) isLive(id string) func() error {
 	}
 }
 
-// untilTasks waits until the container has so many tasks.
-func (w *watch) untilTasks(id string, n uint64) {
+// untilKnown waits until the container runs n processes of a program and has
+// been looked at since.
+func (w *watch) untilKnown(g *testkit.Group, id, program string, n int) {
 	w.t.Helper()
 	w.until(func() error {
-		if got := w.live[id].Sample.Pids; got < n {
-			return fmt.Errorf("%d tasks seen, want %d", got, n)
+		running := 0
+		for _, pid := range g.PIDs() {
+			// One that ends meanwhile is none of them.
+			comm, _ := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid))
+			if strings.TrimSpace(string(comm)) == program {
+				running++
+			}
+		}
+		if running < n {
+			return fmt.Errorf("%d of %d processes run %s", running, n, program)
 		}
 		return nil
 	})
+	w.untilRead(id, time.Now().Add(slowInterval))
+}
+
+// untilRead waits until a pass that late has read the container.
+func (w *watch) untilRead(id string, at time.Time) {
+	w.t.Helper()
+	w.until(func() error {
+		if w.live[id].At.Before(at) {
+			return fmt.Errorf("last read at %v, want %v", w.live[id].At, at)
+		}
+		return nil
+	})
+}
+
+// untilReplaceable waits until a kill is as long ago as a replacement may take.
+func (w *watch) untilReplaceable(id string) {
+	w.t.Helper()
+	w.untilSettled(id)
+	kill, ok := w.last(id, sampler.OOMKilled)
+	require.True(w.t, ok)
+	w.untilRead(id, kill.At.Add(2*replacedWithin))
 }
 
 // untilSettled waits until a kill that the container survived is settled.

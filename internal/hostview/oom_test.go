@@ -96,7 +96,7 @@ func namedVictimAndRecovery(t *testing.T, w *watch) {
 		worker+" &",
 		"wait")
 	limitMemory(g, tenMiB)
-	w.untilTasks(id, 2)
+	w.untilKnown(g, id, "tail", 1)
 	feed()
 	w.until(func() error {
 		if w.live[id].Degraded == nil {
@@ -185,9 +185,9 @@ func replacedWorkerIsNotDegraded(t *testing.T, w *watch) {
 	worker, feed := newWorker(t, dir)
 	shell(t, g, worker+" &", "wait", dir+"/tail -f /dev/null &", "wait")
 	limitMemory(g, tenMiB)
-	w.untilTasks(id, 2)
+	w.untilKnown(g, id, "tail", 1)
 	feed()
-	w.untilSettled(id)
+	w.untilReplaceable(id)
 	require.Nil(t, w.live[id].Degraded)
 	require.NotContains(t, w.kinds(id), sampler.BecameDegraded)
 }
@@ -205,10 +205,9 @@ func execSessionKilledIsNotDegraded(t *testing.T, w *watch) {
 	})
 	shell(t, g, "exec "+worker)
 	limitMemory(g, tenMiB)
-	w.untilTasks(id, 2)
-	w.collect()
+	w.untilKnown(g, id, "tail", 1)
 	feed()
-	w.untilSettled(id)
+	w.untilReplaceable(id)
 	require.Nil(t, w.live[id].Degraded)
 }
 
@@ -301,8 +300,7 @@ func twoVictimsAreTwoProcesses(t *testing.T, w *watch) {
 	worker, feed := newWorker(t, applets(t, "tail"))
 	shell(t, g, worker+" &", worker+" &", "wait", "wait", "sleep 1000")
 	limitMemory(g, tenMiB)
-	w.untilTasks(id, 3)
-	w.collect()
+	w.untilKnown(g, id, "tail", 2)
 	feed()
 	w.until(func() error { return wantKills(w, id, 2) })
 	w.until(func() error {

@@ -23,6 +23,11 @@ type loss struct {
 // replacement: a missed alarm is better than one that nothing ends.
 const startUp = 100 * time.Millisecond
 
+// takesShape is how long a new process is given to become what it is to be.
+// Between its fork and its program it goes by its parent's name, and where that
+// is an interpreter or busybox, by the file of others.
+const takesShape = 100 * time.Millisecond
+
 // bereaved is a container that has lost something, until it is known whether
 // that is replaced.
 type bereaved struct {
@@ -50,21 +55,34 @@ func (s *Sampler) mourn(t *Target, now time.Time, lives func() bool) {
 	v := &t.verdict
 	for len(v.bereaved) > 0 && now.Sub(v.bereaved[0].kill.last) >= s.settings.replacedWithin() {
 		first := v.bereaved[0]
+		lost, unclear := s.unreplaced(t, first, now)
+		if unclear && now.Sub(first.kill.last) < s.settings.replacedWithin()+confirmAtLast {
+			return // the next pass knows more
+		}
 		v.bereaved = v.bereaved[1:]
 		if lives() {
-			s.markLost(t, first.kill, first.since)
+			s.markLost(t, first.kill, lost)
 		}
 	}
 }
 
-func (s *Sampler) markLost(t *Target, p *pending, since time.Time) {
-	var lost []loss
-	for _, l := range t.losses(p) {
-		if missing := l.count - s.running(t, l, since); missing > 0 {
-			l.count = missing
-			lost = append(lost, l)
+// unreplaced lists what nothing took the place of. It is unclear if something
+// may be about to.
+func (s *Sampler) unreplaced(t *Target, b bereaved, now time.Time) (lost []loss, unclear bool) {
+	for _, l := range t.losses(b.kill) {
+		running, young := s.running(t, l, b.since, now)
+		missing := l.count - running
+		if missing <= 0 {
+			continue
 		}
+		unclear = unclear || young > 0
+		l.count = missing
+		lost = append(lost, l)
 	}
+	return lost, unclear
+}
+
+func (s *Sampler) markLost(t *Target, p *pending, lost []loss) {
 	if len(lost) == 0 {
 		return
 	}
@@ -134,22 +152,28 @@ func (d *Degradation) add(lost []loss) {
 }
 
 // running counts the descendants of the first process with the name of a loss
-// ("" is any) that started after a moment.
-func (s *Sampler) running(t *Target, l loss, since time.Time) int {
-	ticks, n := s.proc.Ticks(since), 0
+// ("" is any) that started after a moment; young are those that may yet become
+// something else.
+func (s *Sampler) running(t *Target, l loss, since, now time.Time) (running, young int) {
+	ticks := s.proc.Ticks(since)
 	for _, p := range t.processes.known {
-		if p.child && p.Start > ticks && (l.executable == "" || p.isNamed(l.executable, l.alias)) {
-			n++
+		switch {
+		case !p.child || p.Start <= ticks:
+		case l.executable != "" && !p.isNamed(l.executable, l.alias):
+		case p.fresh || !p.executed && now.Sub(p.began) < takesShape:
+			young++
+		default:
+			running++
 		}
 	}
-	return n
+	return running, young
 }
 
 // checkRecovery ends the degradation when everything lost runs again.
 func (s *Sampler) checkRecovery(t *Target, now time.Time) {
 	d := t.Degraded
 	for _, l := range d.losses {
-		if s.running(t, l, l.since) < l.count {
+		if running, _ := s.running(t, l, l.since, now); running < l.count {
 			return
 		}
 	}

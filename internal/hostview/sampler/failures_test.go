@@ -373,39 +373,3 @@ func TestDaemonThatCrashed(t *testing.T) {
 	require.Equal(t, ReasonCrash, events[0].Reason)
 	require.Equal(t, "daemon", events[0].Victim.Executable)
 }
-
-// Supervisors need a moment, and pools need not be full.
-func TestReplacedAfterAMoment(t *testing.T) {
-	oom := func(l *life, pid int) {
-		l.s.apply(l.t, &Observation{
-			Kind: procstream.Exited, At: l.at, PID: pid, Start: uint64(pid), Exit: procstream.Exit{Status: kill, OOM: true},
-		})
-	}
-	kinds := func(l *life) (all []EventKind) {
-		for _, e := range l.told() {
-			all = append(all, e.Kind)
-		}
-		return all
-	}
-	l := newLife()
-	oom(l, l.start(supervisor, "worker"))
-	l.wait(2 * time.Second)
-	require.Equal(t, []EventKind{OOMKilled}, kinds(l), "at once, and nothing more yet")
-	l.s.apply(l.t, &Observation{
-		Kind: procstream.Forked, At: l.at, PID: 900, PPID: supervisor, Comm: "worker", Start: 900,
-	})
-	l.wait(time.Minute)
-	require.Empty(t, kinds(l))
-
-	l = newLife()
-	victim := l.fork(supervisor, "init")
-	l.fork(supervisor, "init")
-	oom(l, victim)
-	l.wait(time.Minute)
-	require.Equal(t, []EventKind{OOMKilled}, kinds(l), "one of a pool")
-
-	l = newLife()
-	oom(l, l.fork(supervisor, "init"))
-	l.wait(time.Minute)
-	require.Equal(t, []EventKind{OOMKilled, BecameDegraded}, kinds(l), "the only one")
-}

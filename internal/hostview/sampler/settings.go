@@ -31,7 +31,7 @@ type Settings struct {
 	// looked at once.
 	StreamFrom time.Time
 	// ReplacedWithin is how long a process that was OOM-killed may stay
-	// unreplaced before the container counts as degraded; 0 means 5 s.
+	// unreplaced before the container counts as degraded; 0 means 3 s.
 	ReplacedWithin time.Duration
 	// LayerUsage: add up the writable layers of containers.
 	LayerUsage bool

@@ -37,8 +37,9 @@ func (v *verdict) explained() uint64 { return v.seenKills + v.exact + v.unexplai
 
 type pending struct {
 	// The first kill was counted at at and happened after since; the last one
-	// was counted at last.
+	// was counted at last. Who started after counted is no victim of theirs.
 	since, at, last time.Time
+	counted         time.Time
 	kills           uint64
 	// left are the processes that went about that time: before the kill was
 	// counted (early), or after.
@@ -116,7 +117,10 @@ func (s *Sampler) reportUnknown(t *Target, now time.Time, kills uint64) {
 func (s *Sampler) weigh(t *Target, now time.Time, kills uint64) {
 	v, gone := &t.verdict, t.processes.takeGone()
 	if p := v.pending; p != nil {
-		p.addLeft(gone)
+		if kills > 0 {
+			p.counted = s.now()
+		}
+		s.addLeft(p, gone)
 		if s.due(t, now) {
 			s.settle(t, now)
 			gone = slices.DeleteFunc(gone, func(g *process) bool { return g.victim })
@@ -127,11 +131,12 @@ func (s *Sampler) weigh(t *Target, now time.Time, kills uint64) {
 	}
 	if v.pending == nil {
 		v.pending = &pending{
-			since: t.processes.before,
-			at:    now,
-			early: bounded(t.processes.goneBefore),
-			left:  bounded(gone),
-			young: t.Start.Add(s.settings.Interval).After(t.processes.before),
+			since:   t.processes.before,
+			at:      now,
+			counted: s.now(),
+			early:   bounded(t.processes.goneBefore),
+			left:    bounded(gone),
+			young:   t.Start.Add(s.settings.Interval).After(t.processes.before),
 		}
 		t.processes.goneBefore = nil
 	}
@@ -161,9 +166,10 @@ func (s *Sampler) dying(t *Target) []*process {
 	return out
 }
 
-func (p *pending) addLeft(gone []*process) {
+func (s *Sampler) addLeft(p *pending, gone []*process) {
+	counted := s.proc.Ticks(p.counted)
 	for _, g := range gone {
-		if !g.victim { // of an earlier kill
+		if !g.victim && g.Start <= counted { // neither of an earlier kill, nor too young
 			p.left = append(p.left, g)
 		}
 	}
@@ -212,7 +218,7 @@ func (s *Sampler) settle(t *Target, now time.Time) {
 	}
 	t.verdict.pending = nil
 	if uint64(len(p.left)) < p.kills {
-		p.addLeft(s.dying(t))
+		s.addLeft(p, s.dying(t))
 	}
 	p.identify()
 	t.Kills.Other += p.kills
@@ -234,7 +240,7 @@ func (s *Sampler) settleOnEnd(t *Target) {
 		return
 	}
 	t.verdict.pending = nil
-	p.addLeft(t.processes.takeGone())
+	s.addLeft(p, t.processes.takeGone())
 	for _, known := range t.processes.known {
 		p.left = append(p.left, known)
 	}
