@@ -260,7 +260,7 @@ func TestCrowdEndsOnce(t *testing.T) {
 				require.Equal(t, 3, e.Process.Exit.Status.ExitStatus())
 			}
 		}
-		require.Equal(t, 1, exits)
+		require.Equal(t, 1, exits, "%+v", tp.of(pid))
 	}
 	require.Empty(t, nonZero(s.Stats().Dropped))
 }
