@@ -59,7 +59,7 @@ static __always_inline void count(__u32 what)
 static __always_inline void remember(struct sock *sk, struct connection *c, __u64 flags)
 {
 	__u64 key = (__u64)sk;
-	long err = bpf_map_update_elem(&connections, &key, c, flags);
+	int err = bpf_map_update_elem(&connections, &key, c, flags);
 
 	if (err && err != -EEXIST)
 		count(DROP_MAP);

@@ -33,10 +33,15 @@ enum { EEXIST = 17 }; /* include/uapi/asm-generic/errno-base.h */
 enum { BPF_RB_NO_WAKEUP = 1, BPF_RB_FORCE_WAKEUP = 2 };
 enum { BPF_RB_AVAIL_DATA = 0 };
 
-/* Helper functions: include/uapi/linux/bpf.h, ___BPF_FUNC_MAPPER. */
+/* Helper functions: include/uapi/linux/bpf.h, ___BPF_FUNC_MAPPER.
+ *
+ * The verifier calls the functions of a map in place of their helpers. Before 6.4
+ * these are declared int, and leave the upper half of a long at zero where it should
+ * be that of a negative number ("bpf: return long from bpf_map_ops funcs"): read as
+ * long, -EEXIST is 0xffffffef there. */
 static void *(*const bpf_map_lookup_elem)(void *map, const void *key) = (void *)1;
-static long (*const bpf_map_update_elem)(void *map, const void *key, const void *value, __u64 flags) = (void *)2;
-static long (*const bpf_map_delete_elem)(void *map, const void *key) = (void *)3;
+static int (*const bpf_map_update_elem)(void *map, const void *key, const void *value, __u64 flags) = (void *)2;
+static int (*const bpf_map_delete_elem)(void *map, const void *key) = (void *)3;
 static long (*const bpf_probe_read_kernel)(void *dst, __u32 size, const void *from) = (void *)113;
 static long (*const bpf_probe_read_user_str)(void *dst, __u32 size, const void *from) = (void *)114;
 static long (*const bpf_probe_read_kernel_str)(void *dst, __u32 size, const void *from) = (void *)115;
