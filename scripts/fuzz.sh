@@ -14,7 +14,7 @@ fuzz() { # test binary, name of the test
 
 grep -rlE '^func Fuzz' --include='*_test.go' internal receiver processor exporter extension test | xargs -n 1 dirname | sort -u >"$work/packages"
 while read -r dir; do
-  go test -c -fuzz . -o "$work/fuzz.test" "./$dir"
+  go test "${checked[@]}" -c -fuzz . -o "$work/fuzz.test" "./$dir"
   grep -ohE '^func Fuzz[A-Za-z0-9_]*' "$dir"/*_test.go | sed 's/^func //' | sort -u >"$work/names"
   while read -r name; do
     # At the end of its time a worker that is late makes the test fail with just

@@ -12,4 +12,4 @@ if [ ${#packages[@]} -lt 50 ]; then
   exit 1
 fi
 # What a test of CPU time allows is not meant for the detector, which takes ten times as much.
-go test -race -p 1 -timeout 30m -skip '^TestCostOfACapture$' "${packages[@]}"
+go test "${checked[@]}" -race -p 1 -timeout 30m -skip '^TestCostOfACapture$' "${packages[@]}"

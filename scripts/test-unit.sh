@@ -16,7 +16,7 @@ if [ ${#own[@]} -lt 50 ] || [ ${#host[@]} -lt 30 ]; then
 fi
 
 run() { # packages
-  go test -p 1 -timeout 20m -bench . -benchtime 1x "$@"
+  go test "${checked[@]}" -p 1 -timeout 20m -bench . -benchtime 1x "$@"
 }
 # The figures of a single run say nothing.
 quiet() { grep -vE '^(Benchmark|goos: |goarch: |pkg: |cpu: |PASS$|[ \t]+[0-9.e+]+ )' || true; }
@@ -33,5 +33,5 @@ wait "$beside" || code=$?
 cat .cache/own.log
 # Other modules, and of the image's test what needs neither an image nor an engine.
 (cd test/bench/statsd && go test -p 1 .) || code=$?
-go test ./test/ship -skip '^TestShip$' || code=$?
+go test "${checked[@]}" ./test/ship -skip '^TestShip$' || code=$?
 exit "$code"

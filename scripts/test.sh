@@ -26,7 +26,7 @@ echo "== unit and integration tests, benchmarks"
 scripts/test-unit.sh
 
 echo "== end to end"
-go test -count=1 -timeout 40m ./test/e2e/... | tee .cache/e2e.log || {
+go test "${checked[@]}" -count=1 -timeout 40m ./test/e2e/... | tee .cache/e2e.log || {
   echo "== what failed end to end, without the agents' logs"
   grep -vE '^ +20[0-9]{2}-[0-9]{2}-[0-9]{2}T' .cache/e2e.log | cut -c 1-600
   exit 1
@@ -39,7 +39,7 @@ cat .cache/beside.log
 [ "$code" = 0 ] || exit "$code"
 
 echo "== documents and manifests"
-go test -count=1 -timeout 15m ./test/docs
+go test "${checked[@]}" -count=1 -timeout 15m ./test/docs
 
 if [ "${TALLYMAN_REQUIRE:-}" = 1 ]; then
   echo "== virtual machine"
