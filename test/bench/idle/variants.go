@@ -36,9 +36,22 @@ func variants() []variant {
 		{name: "logs every 500ms", set: []string{
 			"receivers::file_log/docker::poll_interval: 500ms", "receivers::file_log/cri::poll_interval: 500ms",
 		}},
-		{name: "every 2s", set: []string{
-			"receivers::cgroup::collection_interval: 2s", "receivers::netns::collection_interval: 2s",
-		}},
+		{name: "GOMAXPROCS=1", env: []string{"GOMAXPROCS=1"}},
+		{name: "every 2s", set: every("2s")},
+		{name: "every 5s", set: every("5s")},
+		{name: "every 10s", set: every("10s")},
+		{name: "lean", set: append(every("10s"), // as docs/tuning.md has it
+			"receivers::cgroup::memory_stat_interval: 30s", "receivers::netns::protocol_interval: 60s",
+			"receivers::ebpf_conntrack::collection_interval: 30s", "receivers::ebpf_conntrack::events: unusual",
+			`receivers::ebpf_conntrack::response_times: "off"`, "receivers::host_metrics::collection_interval: 30s",
+			"receivers::file_log/docker::poll_interval: 5s", "receivers::file_log/cri::poll_interval: 5s")},
+	}
+}
+
+// every reads cgroups and interfaces in an interval.
+func every(interval string) []string {
+	return []string{
+		"receivers::cgroup::collection_interval: " + interval, "receivers::netns::collection_interval: " + interval,
 	}
 }
 

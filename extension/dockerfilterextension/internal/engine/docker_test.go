@@ -145,24 +145,32 @@ func TestRealCatalogFollows(t *testing.T) {
 	waitFor(t, catalog.IsLive)
 	lists := e.Stats().Lists
 	c := docker.RunContainer(t, testkit.ContainerSpec{Name: "follow", Labels: map[string]string{"name": "a lie", "image": "another"}})
-	is := func(name, state string) func() bool {
-		return func() bool {
+	until := func(name, state string) {
+		t.Helper()
+		testkit.Eventually(t, patience, func() error {
 			for _, got := range all(t, catalog) { // never a miss, thus never a list
-				if got.ID == c.ID {
-					return got.Name == name && got.State == state && got.Image == testkit.Busybox && got.Labels["name"] == "a lie"
+				switch {
+				case got.ID != c.ID:
+				case got.Name == name && got.State == state && got.Image == testkit.Busybox && got.Labels["name"] == "a lie":
+					return nil
+				default:
+					return fmt.Errorf("%w: %+v, live %t", errNotYet, got, catalog.IsLive())
 				}
 			}
-			return state == ""
-		}
+			if state == "" {
+				return nil
+			}
+			return errNotYet
+		})
 	}
-	waitFor(t, is(c.Name, "running"))
+	until(c.Name, "running")
 	_, err = docker.Client().ContainerRename(t.Context(), c.ID, client.ContainerRenameOptions{NewName: c.Name + "-b"})
 	require.NoError(t, err)
-	waitFor(t, is(c.Name+"-b", "running"))
+	until(c.Name+"-b", "running")
 	require.NoError(t, c.Stop(t.Context()))
-	waitFor(t, is(c.Name+"-b", "exited"))
+	until(c.Name+"-b", "exited")
 	require.NoError(t, c.Remove(t.Context()))
-	waitFor(t, is("", ""))
+	until("", "")
 	require.LessOrEqual(t, e.Stats().Lists, lists+1, "beyond the one a minute")
 }
 
