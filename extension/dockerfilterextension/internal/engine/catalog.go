@@ -19,6 +19,10 @@ const (
 	// relistEvery bounds how long the table can be wrong: dockerd gives up on
 	// an event after 100 ms if nobody takes it, and says so to nobody.
 	relistEvery = time.Minute
+	// askAgain after the last event of a container it is asked for once more. dockerd
+	// tells of some changes before its lists have them: 20.10 has a container that died
+	// as running for 0.2 s, and on a busy host the old name of one that was renamed.
+	askAgain = time.Second
 	// retryFirst to retryMost is how often a stream of events that ended is
 	// tried again. A restart of dockerd takes one to two seconds.
 	retryFirst = 50 * time.Millisecond
@@ -207,17 +211,27 @@ func (c *Catalog) followOnce(ctx context.Context) bool {
 		return false
 	}
 	defer c.lose(sub)
+	again := map[string]time.Time{}
 	for {
-		next, cancel := context.WithTimeout(ctx, relistEvery)
+		next, cancel := context.WithTimeout(ctx, pause(again))
 		event, err := sub.Next(next)
 		cancel()
 		if ctx.Err() != nil || err != nil && !errors.Is(err, context.DeadlineExceeded) {
 			return true
 		}
-		if c.apply(ctx, event) != nil {
+		if c.apply(ctx, event, again) != nil {
 			return true
 		}
 	}
+}
+
+// pause is how long events are waited for at most.
+func pause(again map[string]time.Time) time.Duration {
+	least := relistEvery
+	for _, due := range again {
+		least = min(least, time.Until(due))
+	}
+	return max(0, least)
 }
 
 // begin lists all containers, with the events that follow already coming.
@@ -252,27 +266,55 @@ func (c *Catalog) lose(sub *Subscription) {
 	c.live = c.tail != nil
 }
 
-// apply brings the table up to date after an event; none means that nothing has
-// happened for so long that a list is due.
-func (c *Catalog) apply(ctx context.Context, event []byte) error {
+// apply brings the table up to date after an event; none means that a time has come,
+// that of a container or of the list of all. again says when to ask for which container
+// once more.
+func (c *Catalog) apply(ctx context.Context, event []byte, again map[string]time.Time) error {
 	if err := c.lock(ctx); err != nil {
 		return err
 	}
 	defer c.unlock()
-	if event == nil || time.Since(c.listed) > relistEvery {
+	var id string
+	if event != nil {
+		var gone bool
+		var err error
+		if id, gone, err = parseChange(event); err != nil {
+			return err
+		}
+		if gone {
+			delete(again, id)
+			c.mu.Lock()
+			c.table.remove(id)
+			c.mu.Unlock()
+			id = ""
+		}
+	}
+	if id != "" {
+		again[id] = time.Now().Add(askAgain)
+	}
+	if time.Since(c.listed) > relistEvery {
 		return c.list(ctx)
 	}
-	id, gone, err := parseChange(event)
-	if err != nil || id == "" {
-		return err
+	return c.refreshDue(ctx, id, again)
+}
+
+// refreshDue asks for a container, unless it is "", and for all whose time has come.
+func (c *Catalog) refreshDue(ctx context.Context, id string, again map[string]time.Time) error {
+	if id != "" {
+		if err := c.refresh(ctx, id); err != nil {
+			return err
+		}
 	}
-	if gone {
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		c.table.remove(id)
-		return nil
+	for id, due := range again {
+		if time.Until(due) > 0 {
+			continue
+		}
+		delete(again, id)
+		if err := c.refresh(ctx, id); err != nil {
+			return err
+		}
 	}
-	return c.refresh(ctx, id)
+	return nil
 }
 
 // refresh asks for one container, as a list of one: so image names follow the

@@ -80,6 +80,24 @@ func (h *herd) tell(id, action string) {
 	}
 }
 
+// dockerd tells of some changes before its lists have them.
+func TestCatalogAsksAgain(t *testing.T) {
+	testkit.VerifyNoLeaks(t)
+	h, e := startHerd(t)
+	id := hexID("aa")
+	h.put(id, "old", "running", "")
+	catalog := e.Catalog()
+	defer catalog.Hold()()
+	waitFor(t, catalog.IsLive)
+	h.tell(id, "rename")
+	one := "GET /v1.41/containers/json?all=1&filters=%7B%22id%22%3A%5B%22" + id + "%22%5D%7D"
+	waitFor(t, func() bool { return h.f.count(one) == 1 })
+	h.put(id, "new", "running", "")
+	waitFor(t, func() bool { c, err := catalog.Get(t.Context(), id); return err == nil && c.Name == "new" })
+	require.Equal(t, 2, h.f.count(one))
+	require.Equal(t, uint64(1), e.Stats().Lists)
+}
+
 // Held, the catalog lists once and then follows the events.
 func TestCatalogFollows(t *testing.T) {
 	testkit.VerifyNoLeaks(t)
