@@ -19,6 +19,11 @@ fuzz() { # test binary, name of the test
 mapfile -t dirs < <(grep -rlE '^func Fuzz' --include='*_test.go' internal receiver processor exporter extension test |
   xargs -n 1 dirname | sort -u)
 
+if [ ${#dirs[@]} -lt 40 ]; then
+  echo "fuzz: only ${#dirs[@]} packages were found; the search is wrong" >&2
+  exit 1
+fi
+
 # One command builds all, but for those that would be called the same.
 declare -A called binary
 rounds=()

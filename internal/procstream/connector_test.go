@@ -382,7 +382,11 @@ func untilWhole(t *testing.T, tp *tape, c *procstream.Connector, reason string) 
 			}
 			return told()
 		})
-		return told()
+		if err := told(); err != nil {
+			return err
+		}
+		require.Len(t, tp.of(cmd.Process.Pid), 3)
+		return nil
 	})
 }
 

@@ -274,36 +274,13 @@ func (c *Catalog) apply(ctx context.Context, event []byte, again map[string]time
 		return err
 	}
 	defer c.unlock()
-	var id string
 	if event != nil {
-		var gone bool
-		var err error
-		if id, gone, err = parseChange(event); err != nil {
+		if err := c.change(ctx, event, again); err != nil {
 			return err
 		}
-		if gone {
-			delete(again, id)
-			c.mu.Lock()
-			c.table.remove(id)
-			c.mu.Unlock()
-			id = ""
-		}
-	}
-	if id != "" {
-		again[id] = time.Now().Add(askAgain)
 	}
 	if time.Since(c.listed) > relistEvery {
 		return c.list(ctx)
-	}
-	return c.refreshDue(ctx, id, again)
-}
-
-// refreshDue asks for a container, unless it is "", and for all whose time has come.
-func (c *Catalog) refreshDue(ctx context.Context, id string, again map[string]time.Time) error {
-	if id != "" {
-		if err := c.refresh(ctx, id); err != nil {
-			return err
-		}
 	}
 	for id, due := range again {
 		if time.Until(due) > 0 {
@@ -315,6 +292,23 @@ func (c *Catalog) refreshDue(ctx context.Context, id string, again map[string]ti
 		}
 	}
 	return nil
+}
+
+// change brings one container up to date.
+func (c *Catalog) change(ctx context.Context, event []byte, again map[string]time.Time) error {
+	id, gone, err := parseChange(event)
+	if err != nil || id == "" {
+		return err
+	}
+	if gone {
+		delete(again, id)
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.table.remove(id)
+		return nil
+	}
+	again[id] = time.Now().Add(askAgain)
+	return c.refresh(ctx, id)
 }
 
 // refresh asks for one container, as a list of one: so image names follow the
