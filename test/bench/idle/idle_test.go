@@ -3,11 +3,13 @@ package main
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/stretchr/testify/require"
+	"go.opentelemetry.io/collector/confmap"
 	"go.yaml.in/yaml/v3"
 
 	"github.com/tallymanhq/tallyman/test/soak/proc"
@@ -111,4 +113,27 @@ func TestTable(t *testing.T) {
 	}
 	require.Equal(t, "| all on | **1.23** | 1.00, 0.23 | 77 | **160** | 100, 60 | 159 | - | 12, 700 |", lines[2])
 	require.Contains(t, lines[3], "| goal, all on | 1.00 | | | 150 |")
+}
+
+// The row lean is the overlay that docs/tuning.md gives.
+func TestLeanIsAsDocumented(t *testing.T) {
+	page, err := os.ReadFile("../../../docs/tuning.md")
+	require.NoError(t, err)
+	_, block, ok := strings.Cut(string(page), "<!-- lean -->\n```yaml\n")
+	require.True(t, ok)
+	block, _, _ = strings.Cut(block, "```")
+	documented, err := confmap.NewRetrievedFromYAML([]byte(block))
+	require.NoError(t, err)
+	want, err := documented.AsConf()
+	require.NoError(t, err)
+	row := variants()[slices.Index(names(), "lean")]
+	got := confmap.New()
+	for _, line := range row.set {
+		retrieved, err := confmap.NewRetrievedFromYAML([]byte(line))
+		require.NoError(t, err)
+		part, err := retrieved.AsConf()
+		require.NoError(t, err)
+		require.NoError(t, got.Merge(part))
+	}
+	require.Equal(t, want.ToStringMap(), got.ToStringMap())
 }
