@@ -75,6 +75,11 @@ func (c *Client) Do(ctx context.Context, r Request) (Answer, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
 	answer, err := c.do(ctx, r)
+	if err == nil {
+		// A server that hears TLS end for the time that has passed may end its
+		// answer before the socket is closed: cut short, and read as whole.
+		err = ctx.Err()
+	}
 	if err != nil {
 		return Answer{}, fmt.Errorf("ask %s: %w", r.URL, err)
 	}

@@ -72,7 +72,6 @@ func newClient(url string, options *Options) (*client, error) {
 	}
 	return &client{url: url, options: options, http: &http.Client{
 		Transport: transport,
-		Timeout:   options.Timeout,
 		// The token is for the kubelet, not for whom it points to.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}}, nil
@@ -107,8 +106,21 @@ func (c *client) pods(ctx context.Context) (answer, error) {
 	return answer{changed: true, pods: all}, nil
 }
 
-// fetch reads the answer into the buffer.
+// fetch reads the answer into the buffer, within the timeout. When that passes,
+// the connection is ended, which TLS says before the socket is closed: a kubelet
+// that hears it ends its answer, and the end may still be read. It is no whole
+// answer for that.
 func (c *client) fetch(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, c.options.Timeout)
+	defer cancel()
+	err := c.read(ctx)
+	if err == nil && ctx.Err() != nil {
+		return fmt.Errorf("read the kubelet's answer: %w", ctx.Err())
+	}
+	return err
+}
+
+func (c *client) read(ctx context.Context) error {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, c.url, http.NoBody)
 	if err != nil {
 		return fmt.Errorf("make request: %w", err)
