@@ -163,7 +163,7 @@ func TestPodman(t *testing.T) {
 	e = p.start()
 	ready := time.Now()
 	r.waitFor(t, "synced", 2)
-	require.Less(t, time.Since(ready), 2*time.Second)
+	require.Less(t, time.Since(ready), atOnce)
 	r.waitFor(t, "die "+two, 1)
 	for _, c := range []string{one, two} {
 		_, err := e.Client().ContainerRemove(ctx, c, client.ContainerRemoveOptions{})

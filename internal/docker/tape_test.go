@@ -18,6 +18,10 @@ import (
 // patience is for what takes milliseconds on a machine that others load.
 const patience = 20 * time.Second
 
+// atOnce is for coming back to an engine that is there again: longestPause and a few
+// answers of an engine on such a machine.
+const atOnce = 10 * time.Second
+
 var errNotYet = errors.New("not yet")
 
 // tape records what a handler is told.

@@ -21,7 +21,7 @@ func TestThreadEnds(t *testing.T) {
 		require.Contains(t, threads(t), ran)
 	})
 	require.NotZero(t, ran)
-	require.Eventually(t, func() bool { return !slices.Contains(threads(t), ran) }, 5*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return !slices.Contains(threads(t), ran) }, 20*time.Second, time.Millisecond)
 }
 
 // A goroutine that ends itself, as a failed test does, lets the caller go on.

@@ -39,7 +39,7 @@ func TestShortestWait(t *testing.T) {
 		d.known["old"] = &known{since: begun.Add(left - nameWithin)}
 		d.changed([]*target.Target{{ID: order[0]}, {ID: order[1]}})
 		require.False(t, d.isJudged("old") || d.isJudged("new"))
-		testkit.Eventually(t, soon, func() error {
+		testkit.Eventually(t, patience, func() error {
 			if !d.isJudged("old") {
 				return errors.New("still waits")
 			}
@@ -47,7 +47,7 @@ func TestShortestWait(t *testing.T) {
 		})
 		require.Less(t, time.Since(begun), nameWithin, "%v", order)
 		require.False(t, d.isJudged("new"))
-		testkit.Eventually(t, soon, func() error {
+		testkit.Eventually(t, patience, func() error {
 			if !d.isJudged("new") {
 				return errors.New("still waits")
 			}
@@ -75,7 +75,7 @@ func TestAskAgain(t *testing.T) {
 	folder := filepath.Join(r.cfg.DockerRoot, "containers", shop.ID)
 	require.NoError(t, os.MkdirAll(folder, 0o755))
 	require.NoError(t, os.WriteFile(filepath.Join(folder, shop.ID+"-json.log"), nil, 0o644))
-	testkit.Eventually(t, soon, func() error {
+	testkit.Eventually(t, patience, func() error {
 		if d.runner.Stats().Places != 1 {
 			return errors.New("nothing is wanted")
 		}

@@ -46,7 +46,7 @@ func TestTwoRecognise(t *testing.T) {
 	two.start(t)
 	web := startContainer(t, "nginx")
 	for _, r := range []*rig{one, two} {
-		testkit.Eventually(t, soon, func() error {
+		testkit.Eventually(t, patience, func() error {
 			if _, isKnown := knownTo(r, web.id); !isKnown || len(view.Findings().Get(web.id)) == 0 {
 				return is("known", "unknown")
 			}

@@ -82,11 +82,11 @@ func TestFindings(t *testing.T) {
 		}
 		return ""
 	}
-	testkit.Eventually(t, soon, func() error { return is("nginx", found()) })
+	testkit.Eventually(t, patience, func() error { return is("nginx", found()) })
 	web.group.Remove()
-	testkit.Eventually(t, soon, func() error { return is("", found()) })
+	testkit.Eventually(t, patience, func() error { return is("", found()) })
 	other := startContainer(t, "nginx")
-	testkit.Eventually(t, soon, func() error {
+	testkit.Eventually(t, patience, func() error {
 		if len(view.Findings().Get(other.id)) == 0 {
 			return is("nginx", "")
 		}
@@ -145,7 +145,7 @@ func TestNoEngine(t *testing.T) {
 	r := newRig(t, func(c *Config) { c.Endpoint = "unix://" + t.TempDir() + "/docker.sock" })
 	r.start(t)
 	web := startContainer(t, "nginx")
-	testkit.Eventually(t, soon, func() error {
+	testkit.Eventually(t, patience, func() error {
 		if _, isKnown := knownTo(r, web.id); !isKnown {
 			return is("known", "unknown")
 		}

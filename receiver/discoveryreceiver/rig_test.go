@@ -34,6 +34,9 @@ import (
 // soon is what the users are promised for starts and ends.
 const soon = 5 * time.Second
 
+// patience is for the same on a machine that others load.
+const patience = 30 * time.Second
+
 // collector is a host with the factories of a distribution.
 type collector struct {
 	component.Host
@@ -137,7 +140,7 @@ func textOf(r pcommon.Resource, key string) string {
 // collects waits until a metric of a container has come.
 func (r *rig) collects(t *testing.T, id, metric string) {
 	t.Helper()
-	testkit.Eventually(t, soon, func() error {
+	testkit.Eventually(t, patience, func() error {
 		if all := r.collected(id); all[metric] == 0 {
 			return fmt.Errorf("no %s of %.12s, but %v; told %q", metric, id, slices.Sorted(maps.Keys(all)), r.messages())
 		}
@@ -148,7 +151,7 @@ func (r *rig) collects(t *testing.T, id, metric string) {
 // stops waits until nothing runs any more.
 func (r *rig) stops(t *testing.T) {
 	t.Helper()
-	testkit.Eventually(t, soon, func() error {
+	testkit.Eventually(t, patience, func() error {
 		if s := r.running().runner.Stats(); s.Places != 0 {
 			return fmt.Errorf("%+v", s)
 		}
@@ -193,7 +196,7 @@ func (r *rig) events(id string) []string {
 // tells waits until these were told of a container, and no others.
 func (r *rig) tells(t *testing.T, id string, want ...string) {
 	t.Helper()
-	testkit.Eventually(t, soon, func() error {
+	testkit.Eventually(t, patience, func() error {
 		if got := r.events(id); !slices.Equal(got, want) {
 			return fmt.Errorf("told %q, want %q", got, want)
 		}

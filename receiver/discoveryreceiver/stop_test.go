@@ -126,7 +126,7 @@ func TestStopWithStuckWatch(t *testing.T) {
 	require.ErrorIs(t, d.stop(context.Background()), errWatchStays)
 	require.Less(t, time.Since(begun), watchWithin+heedWithin+soon)
 	close(end)
-	testkit.Eventually(t, soon, func() error {
+	testkit.Eventually(t, patience, func() error {
 		d.deciding.Lock()
 		defer d.deciding.Unlock()
 		if !d.isOver {

@@ -61,7 +61,7 @@ func TestHandedOn(t *testing.T) {
 	var a announcer
 	r, _ := start(t, &sink, &a)
 	a.tell(record("1"))
-	testkit.Eventually(t, 5*time.Second, func() error {
+	testkit.Eventually(t, 20*time.Second, func() error {
 		if n := sink.LogRecordCount(); n != 1 {
 			return fmt.Errorf("%d records", n)
 		}

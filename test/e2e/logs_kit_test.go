@@ -103,6 +103,23 @@ func (l *logAgent) hasLooked() error {
 	return fmt.Errorf("offsets in %d files: %w", len(files), errUnread)
 }
 
+// hasNoted returns a condition: the agent has written that it has read a line. It keeps
+// the beginning of each file (fingerprint_size) beside the offset.
+func (l *logAgent) hasNoted(line string) func() error {
+	return func() error {
+		files, err := filepath.Glob(filepath.Join(l.settings.state, "logs", "*docker*"))
+		if err != nil {
+			return fmt.Errorf("find offsets: %w", err)
+		}
+		for _, name := range files {
+			if text, err := os.ReadFile(name); err != nil || strings.Contains(string(text), `{"log":"`+line+`\n"`) {
+				return err // has verb and path
+			}
+		}
+		return fmt.Errorf("%q in %d files of offsets: %w", line, len(files), errUnread)
+	}
+}
+
 // records are those of a container or pod so far, in the order of arrival.
 func (l *logAgent) records(owner string) []logRecord {
 	all := l.sink.Logs()

@@ -75,6 +75,44 @@ func TestContainerLogs(t *testing.T) {
 	require.Len(t, rotated, 1, "the engine has rotated")
 }
 
+// A line that has been read is on its way: an agent that is killed in the moment in
+// which it has noted how far it is loses none.
+func TestKilledWhileReading(t *testing.T) {
+	t.Parallel()
+	const rounds, lines = 6, 5 // some 2 kB
+	engine := testkit.Docker(t)
+	l := newLogAgent(t, "TALLYMAN_DOCKER_ROOT="+dockerRoot(t, engine), "TALLYMAN_DOCKER_HOST="+engine.Host())
+	l.settings.set = append(l.settings.set, "receivers::file_log/docker::poll_interval: 200ms")
+	l.start()
+	testkit.Eventually(t, soon, l.hasLooked)
+	steps := []string{"echo first"}
+	for i := range rounds {
+		steps = append(steps, waitFor(fmt.Sprint("go", i)))
+		for n := range lines {
+			steps = append(steps, fmt.Sprint("echo line ", i*lines+n))
+		}
+	}
+	c := engine.RunContainer(t, writer("10m", 1, steps...))
+	// What is read of a container without a name waits for it in memory.
+	testkit.Eventually(t, soon, l.arrived(c.ID, 1))
+	for i := range rounds {
+		execute(t, c, "touch", fmt.Sprint("/tmp/go", i))
+		testkit.Eventually(t, soon, l.hasNoted(fmt.Sprint("line ", (i+1)*lines-1)))
+		l.agent.kill()
+		l.start()
+	}
+	missing := func() error {
+		have := bodies(l.records(c.ID))
+		for n := range rounds * lines {
+			if line := fmt.Sprint("line ", n); !slices.Contains(have, line) {
+				return fmt.Errorf("%q in %d records: %w", line, len(have), errUnread)
+			}
+		}
+		return nil
+	}
+	testkit.Eventually(t, soon, missing)
+}
+
 // Docker cuts lines at 16 KiB. The parts are joined again, those of each stream
 // on their own, up to a limit.
 func TestLongContainerLines(t *testing.T) {

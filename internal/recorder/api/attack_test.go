@@ -228,7 +228,7 @@ func TestUnreadAnswer(t *testing.T) {
 	events := &fakeEvents{list: slices.Repeat([]Event{{Body: strings.Repeat("x", 1<<20)}}, 24)}
 	r := newRig(t, func(o *Options) {
 		o.Events, o.Limits.EventBytes = events, 24<<20 // more than the kernel keeps for both ends
-		o.Limits.QueryTime, o.Limits.Stall = 2*time.Second, time.Hour
+		o.Limits.QueryTime, o.Limits.Stall = 5*time.Second, time.Hour
 		o.Limits.Queries = 1
 	})
 	conn := dialRaw(t, r)

@@ -155,7 +155,7 @@ func TestPictureIsTakenAtOnce(t *testing.T) {
 	engine.ObserveEvents(logs)
 	late := (<-l.asked).Sub(seen)
 	t.Logf("the picture begins %v after the event", late)
-	require.Less(t, late, time.Second, "microseconds, but on a busy machine")
+	require.Less(t, late, 10*time.Second, "microseconds, and on a busy machine not the minutes of a capture")
 }
 
 func noFileHas(t *testing.T, dir, secret string) {

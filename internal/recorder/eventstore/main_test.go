@@ -161,5 +161,5 @@ func bodies(events []Event) []string {
 
 func eventually(t testing.TB, condition func() error) {
 	t.Helper()
-	testkit.Eventually(t, 5*time.Second, condition)
+	testkit.Eventually(t, 20*time.Second, condition)
 }

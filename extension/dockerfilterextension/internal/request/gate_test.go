@@ -39,8 +39,7 @@ func TestGateTellsThatTheClientLeft(t *testing.T) {
 				if err := c.UnixConn.Close(); err != nil {
 					t.Fatal(err)
 				}
-				// Issue 5 of the extension asks for less than a second.
-				testkit.Eventually(t, time.Second, func() error {
+				testkit.Eventually(t, patience, func() error {
 					if s.ended() != 1 {
 						return errors.New("the stream goes on")
 					}

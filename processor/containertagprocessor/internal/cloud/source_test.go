@@ -115,7 +115,7 @@ func TestClouds(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			testkit.VerifyNoLeaks(t)
 			url, _ := serve(t, handler)
-			sink := run(t, name, url, 2*time.Second)
+			sink := run(t, name, url, 20*time.Second)
 			sink.Await(t, up, 1)
 			if diff := cmp.Diff(want, sink.Host()); diff != "" {
 				t.Errorf("(-want +have)\n%s", diff)
@@ -161,7 +161,7 @@ func TestOddValues(t *testing.T) {
 		`"t2.micro"`, `""`,
 	).Replace(fixture(t, "aws.json"))
 	url, _ := serve(t, imds(t, document))
-	sink := run(t, "nitro", url, 2*time.Second)
+	sink := run(t, "nitro", url, 20*time.Second)
 	sink.Await(t, up, 1)
 	want := []string{"cloud.platform", "cloud.provider", "cloud.region", "host.id", "host.image.id"}
 	have := sink.Host()

@@ -32,7 +32,7 @@ func TestNoProxy(t *testing.T) {
 	t.Setenv("http_proxy", proxy)
 	// Of this host, as 127.0.0.1 is, but not exempt from proxies as that is.
 	// Nobody listens at port 1.
-	_, err := fetch.New(time.Second, limit).Do(t.Context(), fetch.Request{URL: "http://0.0.0.0:1/"})
+	_, err := fetch.New(10*time.Second, limit).Do(t.Context(), fetch.Request{URL: "http://0.0.0.0:1/"})
 	if err == nil {
 		t.Error("the proxy has answered")
 	}
@@ -47,7 +47,7 @@ func TestAnswer(t *testing.T) {
 		w.Header().Set("Kind", "small")
 		_, _ = w.Write([]byte(strings.Repeat("x", limit)))
 	})
-	answer, err := fetch.New(time.Second, limit).Do(t.Context(), fetch.Request{
+	answer, err := fetch.New(10*time.Second, limit).Do(t.Context(), fetch.Request{
 		Method: "PUT", URL: url, Header: map[string]string{"Metadata": "true"},
 	})
 	if err != nil || len(answer.Body) != limit || answer.Header.Get("Kind") != "small" {
@@ -117,7 +117,7 @@ func TestNobodyThere(t *testing.T) {
 	url := serve(t, func(http.ResponseWriter, *http.Request) {})
 	f := func(bad string) {
 		t.Helper()
-		if _, err := fetch.New(time.Second, limit).Do(t.Context(), fetch.Request{URL: bad}); err == nil {
+		if _, err := fetch.New(10*time.Second, limit).Do(t.Context(), fetch.Request{URL: bad}); err == nil {
 			t.Errorf("%s has answered", bad)
 		}
 	}

@@ -22,7 +22,7 @@ import (
 	"github.com/tallymanhq/tallyman/receiver/discoveryreceiver/internal/runner"
 )
 
-const soon = 10 * time.Second
+const soon = 30 * time.Second
 
 // A wanted receiver runs, with both signals; one that is not wanted any more
 // does not. What it produces has the container's attributes, and what comes late

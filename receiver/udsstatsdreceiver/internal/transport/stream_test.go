@@ -192,7 +192,7 @@ func TestRefusedConnection(t *testing.T) {
 
 func TestIdleConnection(t *testing.T) {
 	path := room(t)
-	d, _, _ := accept(t, transport.StreamOptions{Path: path, IdleTimeout: 20 * time.Millisecond}, 1)
+	d, _, _ := accept(t, transport.StreamOptions{Path: path, IdleTimeout: 300 * time.Millisecond}, 1)
 	f := func(sent string, partial uint64) {
 		t.Helper()
 		conn := dial(t, "unix", path)
