@@ -95,7 +95,7 @@ func TestIdentityBefore(t *testing.T) {
 	board := v.Identities()
 	t.Cleanup(func() { checkReaders(t, v, 0) })
 	r := newRig(t, Options{View: v})
-	testkit.Eventually(t, patience, func() error {
+	testkit.Eventually(t, within, func() error {
 		if n, _ := board.Readers(); n != 1 {
 			return fmt.Errorf("%d read", n)
 		}

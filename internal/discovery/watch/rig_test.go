@@ -21,8 +21,8 @@ import (
 // soon is what the issue grants for starts and ends.
 const soon = 5 * time.Second
 
-// patience is for the same on a machine that others load.
-const patience = 30 * time.Second
+// within is for the same on a machine that others load.
+const within = 30 * time.Second
 
 // rig is a running watch with what it told last.
 type rig struct {
@@ -83,7 +83,7 @@ func (r *rig) target(id string) *target.Target {
 func (r *rig) expect(t *testing.T, id string, condition func(*target.Target) error) *target.Target {
 	t.Helper()
 	var found *target.Target
-	testkit.Eventually(t, patience, func() error {
+	testkit.Eventually(t, within, func() error {
 		if found = r.target(id); found == nil {
 			return errors.New("not told of")
 		}
@@ -97,7 +97,7 @@ func (r *rig) expect(t *testing.T, id string, condition func(*target.Target) err
 
 func (r *rig) expectGone(t *testing.T, id string) {
 	t.Helper()
-	testkit.Eventually(t, patience, func() error {
+	testkit.Eventually(t, within, func() error {
 		if r.target(id) != nil {
 			return errors.New("still told of")
 		}

@@ -101,7 +101,7 @@ func TestNameWithoutRights(t *testing.T) {
 func waitFor(t *testing.T, process *exec.Cmd, name string) {
 	t.Helper()
 	l := newLooker(hostfs.NewRoots("/"))
-	testkit.Eventually(t, patience, func() error {
+	testkit.Eventually(t, within, func() error {
 		stat, err := l.proc.Stat(process.Process.Pid)
 		if got := l.command(stat, command{}, time.Now()).executable; err != nil || got != name {
 			return fmt.Errorf("runs %q: %w", got, err)

@@ -117,7 +117,7 @@ func TestBelieved(t *testing.T) {
 		t.Helper()
 		l := newLooker(hostfs.NewRoots("/"))
 		l.hosts() // where no thread of ours has left its place
-		testkit.Eventually(t, patience, func() (err error) {
+		testkit.Eventually(t, within, func() (err error) {
 			onHost(t, func() error {
 				l.begin()
 				s.found = l.processes(s, []int{pid}, time.Now())

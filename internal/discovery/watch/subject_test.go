@@ -147,7 +147,7 @@ func looked(t *testing.T) (*looker, *subject, func() error) {
 		l.look(s, false)
 		return listens("tcp 127.0.0.1:" + port + " app")(s.target)
 	}
-	testkit.Eventually(t, patience, again)
+	testkit.Eventually(t, within, again)
 	return l, s, again
 }
 
@@ -224,7 +224,7 @@ func TestLongCommandLine(t *testing.T) {
 	testkit.NeedCommand(t, "sh")
 	process := testkit.Run(t, testkit.Cgroup(t, "watch-long"), "sh", "-c", "sleep 1000; :", strings.Repeat("x", 3*maxWords))
 	l := newLooker(hostfs.NewRoots("/"))
-	testkit.Eventually(t, patience, func() error {
+	testkit.Eventually(t, within, func() error {
 		if b, err := l.commandLine(process.Process.Pid); err != nil || len(b) != maxWords {
 			return fmt.Errorf("%d bytes: %w", len(b), err)
 		}
