@@ -77,10 +77,6 @@ distribution() { # configuration, folder of the main package
   rm -f "$dir"/main*.go "$dir/components.go"
   cp "$out"/main*.go "$out/components.go" "$dir/"
   rm -f "$dir/main_windows.go" # no Windows build
-  # ocb knows no feature gates: they are set before main.go runs the command.
-  sed -i 's|^\t"os"$|\t"log"\n&|
-    s|^\t"go.opentelemetry.io/collector/otelcol"$|&\n\n\t"github.com/tallymanhq/tallyman/distributions/gates"|
-    s|^\tif err := run(set); err != nil {$|\tif err := gates.Set(); err != nil {\n\t\tlog.Fatal(err)\n\t}\n&|' "$dir/main.go"
 }
 distribution builder-config.yaml cmd/tallyman
 distribution distributions/full/builder-config.yaml distributions/full

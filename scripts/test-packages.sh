@@ -6,7 +6,7 @@
 # with a go.mod of their own, which belong to another module.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-find internal receiver processor exporter extension distributions cmd/tallymanctl test -name '*_test.go' -printf '%h\n' |
+find internal receiver processor exporter extension cmd/tallymanctl test -name '*_test.go' -printf '%h\n' |
   sort -u | grep -vE '^test/(e2e|docs|ship)(/|$)' | while read -r dir; do
   if [ -e "$dir/go.mod" ]; then continue; fi
   needs=own

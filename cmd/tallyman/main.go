@@ -4,7 +4,6 @@
 package main
 
 import (
-	"log"
 	"os"
 
 	"go.opentelemetry.io/collector/component"
@@ -13,8 +12,6 @@ import (
 	fileprovider "go.opentelemetry.io/collector/confmap/provider/fileprovider"
 	yamlprovider "go.opentelemetry.io/collector/confmap/provider/yamlprovider"
 	"go.opentelemetry.io/collector/otelcol"
-
-	"github.com/tallymanhq/tallyman/distributions/gates"
 )
 
 func main() {
@@ -45,9 +42,6 @@ func main() {
 		},
 	}
 
-	if err := gates.Set(); err != nil {
-		log.Fatal(err)
-	}
 	if err := run(set); err != nil {
 		// The error message is logged by cobra, so we intentionally
 		// avoid logging it again here to prevent duplicate output.

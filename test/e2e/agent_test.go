@@ -43,6 +43,7 @@ type settings struct {
 	wrap    []string            // a command in front of the agent's, which it must exec
 	user    *syscall.Credential // nil is the test's own
 	files   []*os.File          // the agent's descriptors from 3 on
+	gates   string              // --feature-gates
 }
 
 // agent is a started agent. One goroutine waits for its process and closes
@@ -169,6 +170,9 @@ func (a *agent) flags(s settings) []string {
 	}
 	for _, setting := range append(own, s.set...) {
 		flags = append(flags, "--config", "yaml:"+setting)
+	}
+	if s.gates != "" {
+		flags = append(flags, "--feature-gates", s.gates)
 	}
 	return flags
 }
