@@ -88,7 +88,7 @@ func TestDiscoverOnAnEngine(t *testing.T) {
 	quiet := engine.RunContainer(t, testkit.ContainerSpec{Name: "quiet", Labels: map[string]string{"io.opentelemetry.discovery/ignore": "true"}})
 	ended := engine.RunContainer(t, testkit.ContainerSpec{Name: "ended"})
 	require.NoError(t, ended.Stop(t.Context()))
-	testkit.Eventually(t, 10*time.Second, func() error { // they have just started
+	testkit.Eventually(t, 30*time.Second, func() error { // they have just started
 		return errors.Join(answers(t, web, ":80/status"), answers(t, node, ":9100/metrics"))
 	})
 
@@ -174,7 +174,7 @@ func TestDiscoverWatch(t *testing.T) {
 	out := &lockedBuffer{}
 	cmd.Stdout, cmd.Stderr = out, out
 	require.NoError(t, cmd.Start())
-	const soon = 10 * time.Second
+	const soon = 30 * time.Second
 	testkit.Eventually(t, soon, func() error { return out.has("Containers: ") })
 	c := engine.RunContainer(t, testkit.ContainerSpec{
 		Name: "late", Cmd: []string{"sh", "-c", "mkdir -p /tmp/w; exec httpd -f -p 8080 -h /tmp/w"},

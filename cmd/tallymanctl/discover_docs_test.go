@@ -314,7 +314,7 @@ func TestWorkedExample(t *testing.T) {
 		Name: "checkout", Labels: map[string]string{"com.example.check.port": "8080", "com.example.check.path": "/internal/stats"},
 		Cmd: []string{"sh", "-c", "mkdir -p /tmp/w/internal; echo 'checkout_queue_length 3' >/tmp/w/internal/stats; exec httpd -f -p 8080 -h /tmp/w"},
 	})
-	testkit.Eventually(t, 10*time.Second, func() error { return answers(t, c, ":8080/internal/stats") })
+	testkit.Eventually(t, 30*time.Second, func() error { return answers(t, c, ":8080/internal/stats") })
 	file := written(t, blockAfter(t, "<!-- worked example -->"))
 	got := printed(t, "--endpoint", engine.Host(), "--config", file, "--container", c.Name)
 	if diff := cmp.Diff(alike(blockAfter(t, "<!-- worked result -->"), "shop.yaml"), alike(got, "shop.yaml")); diff != "" {
@@ -333,7 +333,7 @@ func TestDryRunOnThePage(t *testing.T) {
 		"io.opentelemetry.discovery.metrics/enabled": "true", "io.opentelemetry.discovery.metrics/scraper": "redis",
 		"io.opentelemetry.discovery.metrics.9121/scraper": "prometheus",
 	}}))
-	testkit.Eventually(t, 10*time.Second, func() error { return answers(t, web, ":80/status") })
+	testkit.Eventually(t, 30*time.Second, func() error { return answers(t, web, ":80/status") })
 	var config strings.Builder
 	config.WriteString("receivers:\n  discovery:\n    rules:\n")
 	for _, text := range blocksOf(t, "yaml") {

@@ -26,7 +26,7 @@ import (
 	"github.com/tallymanhq/tallyman/internal/testkit"
 )
 
-const within = 10 * time.Second
+const within = 30 * time.Second
 
 func config(t *testing.T) *Config {
 	t.Helper()

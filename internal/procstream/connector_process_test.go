@@ -195,7 +195,7 @@ func TestCgroupOfTheEnded(t *testing.T) {
 	c, _ := deaf()
 	c.look.o.MemoryDir = func(string) string { return "/" }
 	require.NoError(t, cmd.Process.Kill())
-	testkit.Eventually(t, 10*time.Second, func() error {
+	testkit.Eventually(t, 30*time.Second, func() error {
 		if task, err := c.look.task(pid); err != nil || !task.Ended {
 			return fmt.Errorf("not ended: %w", err)
 		}

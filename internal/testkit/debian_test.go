@@ -37,7 +37,7 @@ func checkPage(t *testing.T, c *Container, at, want string) {
 	ask := http.Client{Timeout: time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
 	url := "http://" + info.NetworkSettings.Networks["bridge"].IPAddress.String() + at
 	// A server that has just been started, on a machine with other things to do.
-	Eventually(t, 10*time.Second, func() error {
+	Eventually(t, 30*time.Second, func() error {
 		page, err := ask.Get(url)
 		if err != nil {
 			return err

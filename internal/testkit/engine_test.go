@@ -75,7 +75,7 @@ func TestContainerExec(t *testing.T) {
 	}
 
 	require.NoError(t, c.Kill(t.Context(), ""))
-	testkit.Eventually(t, 10*time.Second, func() error {
+	testkit.Eventually(t, 30*time.Second, func() error {
 		info, err := c.Inspect(t.Context())
 		if err == nil && info.State.Running {
 			err = errors.New("still running")
@@ -111,7 +111,7 @@ func TestContainerNetwork(t *testing.T) {
 		address = network.IPAddress.String()
 	}
 	user := engine.RunContainer(t, testkit.ContainerSpec{})
-	testkit.Eventually(t, 10*time.Second, func() error {
+	testkit.Eventually(t, 30*time.Second, func() error {
 		result, err := user.Exec(t.Context(), "wget", "-qO-", "http://"+address+"/passwd")
 		if err == nil && !strings.Contains(result.Output, "nobody") {
 			err = fmt.Errorf("wget %s: exit code %d: %s", address, result.ExitCode, result.Output)

@@ -31,7 +31,7 @@ func TestReclaim(t *testing.T) {
 	pid, err := strconv.Atoi(strings.TrimSpace(string(text)))
 	require.NoError(t, err)
 	require.NoError(t, syscall.Kill(pid, syscall.SIGKILL))
-	Eventually(t, 10*time.Second, func() error {
+	Eventually(t, 30*time.Second, func() error {
 		if d.alive() {
 			return errForeign
 		}

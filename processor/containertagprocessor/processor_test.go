@@ -21,7 +21,7 @@ import (
 	"github.com/tallymanhq/tallyman/processor/containertagprocessor/internal/tags"
 )
 
-const patience = 10 * time.Second
+const patience = 30 * time.Second
 
 func TestTagsOnAllSignals(t *testing.T) {
 	r := newRig(t, nil)

@@ -57,7 +57,7 @@ func (w *teller) Stats() docker.Stats { return docker.Stats{Malformed: 2, Errors
 func (w *teller) handler(t *testing.T) docker.Handler {
 	t.Helper()
 	var h docker.Handler
-	testkit.Eventually(t, 10*time.Second, func() error {
+	testkit.Eventually(t, 30*time.Second, func() error {
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		if len(w.handlers) == 0 {
@@ -161,7 +161,7 @@ func TestBothInstancesShareOneWatcher(t *testing.T) {
 	h.Synced()
 	require.NoError(t, r.logs.Start(t.Context(), r.host))
 	w.handler(t)
-	testkit.Eventually(t, 10*time.Second, func() error {
+	testkit.Eventually(t, 30*time.Second, func() error {
 		if r.sink.LogRecordCount() == 0 || r.points.DataPointCount() == 0 {
 			return errors.New("no event or no metric yet")
 		}
@@ -170,7 +170,7 @@ func TestBothInstancesShareOneWatcher(t *testing.T) {
 	// One may go on alone.
 	require.NoError(t, r.metrics.Shutdown(t.Context()))
 	h.Event(startEvent)
-	testkit.Eventually(t, 10*time.Second, func() error {
+	testkit.Eventually(t, 30*time.Second, func() error {
 		if r.sink.LogRecordCount() != 2 {
 			return errors.New("no second event yet")
 		}
@@ -284,7 +284,7 @@ func TestStatusAndLogOfAnOutage(t *testing.T) {
 	h.Connected(docker.Engine{Runtime: "docker"})
 	h.Synced()
 	h.Event(startEvent) // it happened long ago
-	testkit.Eventually(t, 10*time.Second, func() error {
+	testkit.Eventually(t, 30*time.Second, func() error {
 		if n := r.lines.Len(); n < 4 {
 			return fmt.Errorf("%d lines", n)
 		}

@@ -112,7 +112,7 @@ func TestProxyPorts(t *testing.T) {
 
 	p := &proxies{proc: "/proc", reader: procstream.NewReader(hostfs.NewRoots("/"))}
 	port := uint16(own.Addr().(*net.TCPAddr).Port)
-	testkit.Eventually(t, 10*time.Second, func() error {
+	testkit.Eventually(t, 30*time.Second, func() error {
 		all, err := sockdiag.Dump(nil, sockdiag.Options{ListenersOnly: true})
 		require.NoError(t, err)
 		p.known = nil

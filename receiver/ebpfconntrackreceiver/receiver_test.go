@@ -160,7 +160,7 @@ func TestEndsNameEachOther(t *testing.T) {
 		exchange(t, c, n)
 		require.NoError(t, c.Close())
 	}
-	testkit.Eventually(t, 10*time.Second, func() error {
+	testkit.Eventually(t, 30*time.Second, func() error {
 		if n := len(r.closed(to.Port)); n != 100 {
 			return fmt.Errorf("%d records", n)
 		}
@@ -174,7 +174,7 @@ func TestEndsNameEachOther(t *testing.T) {
 		seen[fmt.Sprint(a["network.direction"], a["connection.io.sent"])]++
 	}
 	require.Len(t, seen, 100, "each end once")
-	testkit.Eventually(t, 10*time.Second, func() error {
+	testkit.Eventually(t, 30*time.Second, func() error {
 		want := int64(50 * 51 / 2)
 		edge := map[string]any{"server.port": int64(to.Port), "network.direction": "outgoing", "peer.address": "host"}
 		if n := r.sum("container.edge.connections", edge); n != 50 {
@@ -220,7 +220,7 @@ func TestFailures(t *testing.T) {
 	r := startRig(t, func(c *Config) { c.Events, c.Unusual.PerInterval = eventsUnusual, 0 })
 	to := nobody(t)
 	refuse(t, to, 20)
-	testkit.Eventually(t, 10*time.Second, func() error {
+	testkit.Eventually(t, 30*time.Second, func() error {
 		if n := len(r.closed(to.Port)); n != 20 {
 			return fmt.Errorf("%d records", n)
 		}
@@ -286,7 +286,7 @@ func TestUsualIsNoEvent(t *testing.T) {
 	exchange(t, c, 10)
 	require.NoError(t, c.Close())
 	edge := map[string]any{"server.port": int64(to.Port), "network.direction": "incoming"}
-	testkit.Eventually(t, 10*time.Second, func() error {
+	testkit.Eventually(t, 30*time.Second, func() error {
 		if n := r.sum("container.edge.connections", edge); n != 1 {
 			return fmt.Errorf("%d connections on the edge", n)
 		}

@@ -20,7 +20,7 @@ import (
 	"github.com/tallymanhq/tallyman/receiver/udsstatsdreceiver/internal/metadatatest"
 )
 
-const patience = 10 * time.Second
+const patience = 30 * time.Second
 
 // rig is the receiver of both signals.
 type rig struct {

@@ -132,7 +132,7 @@ func TestMemoryOfSmallTags(t *testing.T) {
 	require.Greater(t, table.Stats().Dropped["memory"], uint64(500))
 	// Package unique lets go in the background, after a collection. The race detector
 	// makes all that is held some percent larger.
-	testkit.Eventually(t, 10*time.Second, func() error {
+	testkit.Eventually(t, 30*time.Second, func() error {
 		if used := heap() - before; used > limit+limit/4 {
 			return fmt.Errorf("%d containers: %d bytes counted, %d used", table.Stats().Entities, table.weight.held, used)
 		}

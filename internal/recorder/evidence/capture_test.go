@@ -124,7 +124,7 @@ func (c *capturer) finish() capture.Capture {
 func (c *capturer) wait(event string) {
 	c.t.Helper()
 	kind := map[string]string{"container.oom_kill": "oom", "container.degraded": "degraded"}[event]
-	testkit.Eventually(c.t, 10*time.Second, func() error {
+	testkit.Eventually(c.t, 30*time.Second, func() error {
 		for _, u := range c.engine.Unfinished() {
 			if slices.ContainsFunc(u.Triggers, func(t bundle.Trigger) bool { return t.Kind == kind }) {
 				return nil

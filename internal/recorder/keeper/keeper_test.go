@@ -25,7 +25,7 @@ import (
 	"github.com/tallymanhq/tallyman/internal/testkit"
 )
 
-const within = 10 * time.Second
+const within = 30 * time.Second
 
 var worker = strings.Repeat("ab", 32)
 

@@ -39,7 +39,7 @@ func TestSnapshotWithoutRights(t *testing.T) {
 	child.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
 	require.NoError(t, child.Start())
 	t.Cleanup(func() { _ = child.Process.Kill(); _ = child.Wait() })
-	testkit.Eventually(t, 10*time.Second, func() error { return becomes(child.Process.Pid, "sleep") })
+	testkit.Eventually(t, 30*time.Second, func() error { return becomes(child.Process.Pid, "sleep") })
 	group.AddPID(child.Process.Pid)
 	c := camera(t, map[string]string{"one": group.Path()})
 	ask := Request{Container: "one", KernelFrom: time.Now()}

@@ -45,7 +45,7 @@ func TestSnapshotOfARealChild(t *testing.T) {
 	testkit.VerifyNoLeaks(t)
 	child := testkit.Run(t, group, "unshare", "-n", "sh", "-c", "exec sleep 600", "--password=hunter2")
 	pid := child.Process.Pid
-	testkit.Eventually(t, 10*time.Second, func() error { return becomes(pid, "sleep") })
+	testkit.Eventually(t, 30*time.Second, func() error { return becomes(pid, "sleep") })
 	inner := testkit.Run(t, group.Child("inner"), "sleep", "601")
 
 	c := camera(t, map[string]string{"one": group.Path()})

@@ -213,7 +213,7 @@ func TestTriesAgain(t *testing.T) {
 				t.Errorf("told %v", err)
 			}
 			before := asked.Load()
-			testkit.Eventually(t, 10*time.Second, func() error {
+			testkit.Eventually(t, 30*time.Second, func() error {
 				if n := asked.Load(); n < before+3 {
 					return fmt.Errorf("asked %d times", n)
 				}
@@ -292,7 +292,7 @@ func TestStopsAtOnce(t *testing.T) {
 	url, asked := serve(t, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }))
 	sink := new(sinktest.Recorder)
 	stop := sinktest.Run(t, New(Options{Roots: machine(t, "nitro"), AWS: url, Timeout: time.Hour, Attempt: time.Hour}), sink)
-	testkit.Eventually(t, 10*time.Second, func() error {
+	testkit.Eventually(t, 30*time.Second, func() error {
 		if asked.Load() == 0 {
 			return errors.New("not asked yet")
 		}

@@ -73,7 +73,7 @@ func TestAgent(t *testing.T) {
 	check(t, sink, &entity.Container{
 		ID: busybox, Name: "ecs-console-sample-app-static-6-busybox-ce83ce978a87a890ab01", Task: &old,
 	})
-	testkit.Eventually(t, 10*time.Second, func() error {
+	testkit.Eventually(t, 30*time.Second, func() error {
 		if n := len(a.times("/v1/tasks")); n < 5 {
 			return fmt.Errorf("asked %d times", n)
 		}
@@ -314,7 +314,7 @@ func TestStopsAtOnce(t *testing.T) {
 	a.setFunc("/v1/metadata", func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
 	sink := new(sinktest.Recorder)
 	stop := sinktest.Run(t, ecs.New(ecs.Options{Introspection: a.url, Timeout: time.Hour}), sink)
-	testkit.Eventually(t, 10*time.Second, func() error {
+	testkit.Eventually(t, 30*time.Second, func() error {
 		if len(a.times("/v1/metadata")) == 0 {
 			return errors.New("not asked yet")
 		}

@@ -214,7 +214,7 @@ func TestRestlessFolder(t *testing.T) {
 	sink := start(t, file)
 	sink.Await(t, up, 1)
 	write(t, file, "role: second\n")
-	testkit.Eventually(t, 10*time.Second, func() error {
+	testkit.Eventually(t, 30*time.Second, func() error {
 		// Every 10 ms, against a debounce of 20.
 		if err := os.Chtimes(file, time.Now(), time.Now()); err != nil {
 			return err
