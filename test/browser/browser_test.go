@@ -41,7 +41,10 @@ func (s screen) name() string {
 }
 
 // browser is one chromium. Its pages are tabs of it.
-type browser struct{ ctx context.Context }
+type browser struct {
+	ctx   context.Context
+	still *testkit.StillNet
+}
 
 // newBrowser starts chromium, which ends with the test.
 func newBrowser(t *testing.T) *browser {
@@ -50,7 +53,8 @@ func newBrowser(t *testing.T) *browser {
 	path, err := exec.LookPath("chromium")
 	require.NoError(t, err)
 	// As root its sandbox does not start, and there is no GPU to use. The pages are ours.
-	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(path), chromedp.NoSandbox, chromedp.DisableGPU, chromedp.UserDataDir(t.TempDir()))
+	still := testkit.NewStillNet(t)
+	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(path), chromedp.NoSandbox, chromedp.DisableGPU, chromedp.UserDataDir(t.TempDir()), chromedp.ModifyCmdFunc(still.Enter))
 	allocator, cancel := chromedp.NewExecAllocator(context.Background(), options...)
 	t.Cleanup(cancel)
 	ctx, _ := chromedp.NewContext(allocator)
@@ -62,7 +66,7 @@ func newBrowser(t *testing.T) *browser {
 			t.Errorf("end chromium: %v", err)
 		}
 	})
-	return &browser{ctx: ctx}
+	return &browser{ctx, still}
 }
 
 // page is a tab. What goes wrong in it fails the test when it ends: errors and
@@ -75,44 +79,24 @@ type page struct {
 
 	mu     sync.Mutex
 	wrongs []string
-	// isLost is set while the server is away on purpose, isCut once chromium has cut
-	// the connections by itself.
-	isLost, isCut bool
+	isLost bool // while the server is away on purpose
 }
 
 // open opens an address on a screen and waits until the view has its first data.
 func (b *browser) open(t *testing.T, base, hash string, s screen) *page {
 	t.Helper()
 	p := b.blank(t, base, s)
-	const ready = `document.documentElement.dataset.ready === "true"`
 	p.do(chromedp.Navigate(base + "/" + hash))
-	for range 5 {
-		ctx, cancel := context.WithTimeout(p.ctx, within)
-		err := chromedp.Do(ctx, chromedp.Poll[chromedp.Void](ready, chromedp.WithPollingInterval(20*time.Millisecond), chromedp.WithPollingTimeout(within/5)))
-		cancel()
-		if err == nil || !p.wasCut() {
-			break
-		}
-		p.do(chromedp.Reload())
-	}
-	p.until("the view is ready", ready)
+	p.until("the view is ready", `document.documentElement.dataset.ready === "true"`)
 	return p
-}
-
-// networkChanged is how chromium ends all requests when an interface of the host
-// comes or goes, as it does with every container of other tests. The view asks again;
-// only the loading of the page itself it cannot repeat.
-const networkChanged = "net::ERR_NETWORK_CHANGED"
-
-func (p *page) wasCut() bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.isCut
 }
 
 // blank opens a tab without a page.
 func (b *browser) blank(t *testing.T, base string, s screen) *page {
 	t.Helper()
+	if address, isWeb := strings.CutPrefix(base, "http://"); isWeb {
+		require.NoError(t, b.still.Reach(address))
+	}
 	ctx, cancel := chromedp.NewContext(b.ctx)
 	p := &page{t: t, ctx: ctx, base: base}
 	require.NoError(t, chromedp.Listen(ctx, p.watch))
@@ -174,10 +158,6 @@ func (p *page) watchNetwork(event any) {
 func (p *page) note(kind, text string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if strings.Contains(text, networkChanged) {
-		p.isCut = true
-		return
-	}
 	if !p.isLost {
 		p.wrongs = append(p.wrongs, kind+": "+text)
 	}

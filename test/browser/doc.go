@@ -13,5 +13,8 @@
 //
 // TestFrames measures how smooth 200 live containers are and prints the figures.
 //
+// As root, chromium has a network of its own (testkit.StillNet): in that of the host
+// it ends its requests whenever a container of another test comes or goes.
+//
 // Concurrency: none. Cost: a browser process of some 300 MB. Kernel needs: none.
 package browser

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -34,7 +35,10 @@ const (
 )
 
 // browser is a chromium of the test's own.
-type browser struct{ ctx context.Context }
+type browser struct {
+	ctx   context.Context
+	still *testkit.StillNet
+}
 
 // startBrowser starts it with the clock of UTC, so that what it shows can be compared.
 func startBrowser(t *testing.T) *browser {
@@ -43,8 +47,10 @@ func startBrowser(t *testing.T) *browser {
 	path, err := exec.LookPath("chromium")
 	require.NoError(t, err)
 	// Not /tmp, which may be small, and not shared: what is in it ends with the test.
+	still := testkit.NewStillNet(t)
 	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(path), chromedp.NoSandbox,
-		chromedp.DisableGPU, chromedp.UserDataDir(t.TempDir()), chromedp.Env("TZ=UTC"), chromedp.WindowSize(wide.width, wide.height))
+		chromedp.DisableGPU, chromedp.UserDataDir(t.TempDir()), chromedp.Env("TZ=UTC"), chromedp.WindowSize(wide.width, wide.height),
+		chromedp.ModifyCmdFunc(still.Enter))
 	allocator, end := chromedp.NewExecAllocator(context.Background(), options...)
 	ctx, cancel := chromedp.NewContext(allocator)
 	t.Cleanup(func() {
@@ -57,7 +63,7 @@ func startBrowser(t *testing.T) *browser {
 		end()
 	})
 	require.NoError(t, chromedp.Do(ctx)) // starts it, and binds its life to ctx
-	return &browser{ctx}
+	return &browser{ctx, still}
 }
 
 // tab is a page that is looked at, and what went wrong in it.
@@ -65,14 +71,9 @@ type tab struct {
 	t   *testing.T
 	ctx context.Context
 
-	mu        sync.Mutex
-	problems  []string
-	disturbed int // requests that the browser gave up, see disturbance
+	mu       sync.Mutex
+	problems []string
 }
-
-// disturbance is what the browser makes of requests that are under way when an
-// interface comes or goes, also those to the loopback: each container has one.
-const disturbance = "net::ERR_NETWORK_CHANGED"
 
 // tab opens an empty one, until the test ends: a browser has six connections for each
 // host, and a page of the recorder keeps one.
@@ -91,26 +92,15 @@ func (b *browser) tab(t *testing.T) *tab {
 }
 
 // open opens the recorder's view, and waits until it has its first answers.
-func (b *browser) open(t *testing.T, url string) *tab {
+func (b *browser) open(t *testing.T, address string) *tab {
 	t.Helper()
 	p := b.tab(t)
-	const ready = `document.documentElement.dataset.ready === "true"`
-	p.navigate(url)
-	for p.becomes(shownWithin, ready) != nil && p.wasDisturbed() { // a person would press reload
-		p.navigate("about:blank")
-		p.navigate(url)
-	}
-	p.wait(shownWithin, ready)
+	at, err := url.Parse(address)
+	require.NoError(t, err)
+	require.NoError(t, b.still.Reach(at.Host))
+	p.navigate(address)
+	p.wait(shownWithin, `document.documentElement.dataset.ready === "true"`)
 	return p
-}
-
-// wasDisturbed tells it once.
-func (p *tab) wasDisturbed() bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	n := p.disturbed
-	p.disturbed = 0
-	return n > 0
 }
 
 // listen notes what a person would find in the console: errors and warnings of
@@ -130,20 +120,12 @@ func (p *tab) listen(event any) {
 		}
 		p.note(fmt.Sprintf("console.%s: %s", e.Type, strings.Join(words, " ")))
 	case *cdplog.EventEntryAdded:
-		if strings.Contains(e.Entry.Text, disturbance) {
-			return // told as a request
-		}
 		if e.Entry.Level == cdplog.EntryLevelError || e.Entry.Level == cdplog.EntryLevelWarning {
 			p.note(fmt.Sprintf("%s %s: %s %s", e.Entry.Source, e.Entry.Level, e.Entry.Text, e.Entry.URL))
 		}
 	case *network.EventLoadingFailed:
 		// What the page gave up itself, because the reader had moved on, is fine.
-		switch {
-		case e.ErrorText == disturbance:
-			p.mu.Lock()
-			p.disturbed++
-			p.mu.Unlock()
-		case !e.Canceled && e.ErrorText != "net::ERR_ABORTED":
+		if !e.Canceled && e.ErrorText != "net::ERR_ABORTED" {
 			p.note(fmt.Sprintf("request: %s %s", e.ErrorText, e.BlockedReason))
 		}
 	case *network.EventResponseReceived:
@@ -175,11 +157,11 @@ func (p *tab) do(steps ...chromedp.Action[chromedp.Void]) {
 	require.NoError(p.t, chromedp.Do(ctx, steps...))
 }
 
-func (p *tab) navigate(url string) {
+func (p *tab) navigate(address string) {
 	p.t.Helper()
 	// A tab lives as long as the context of its first action.
 	require.NoError(p.t, chromedp.Do(p.ctx))
-	p.do(chromedp.Navigate(url))
+	p.do(chromedp.Navigate(address))
 }
 
 // show goes to another page of the view without loading it anew.
