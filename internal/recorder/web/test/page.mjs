@@ -161,7 +161,7 @@ export function install(hash, answer) {
       page.hidden = !seen;
       page.fire("visibilitychange", {});
     },
-    key: (key) => listeners.fire("keydown", { key, target: root }),
+    key: (key, target = root) => listeners.fire("keydown", { key, target }),
     go: (to) => {
       globalThis.location.hash = to;
       listeners.fire("hashchange");

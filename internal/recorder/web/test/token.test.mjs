@@ -19,3 +19,9 @@ test("Esc does not take the dialog away", async () => {
   dialog.fire("close");
   assert.ok(root.querySelector("[data-dialog=token]").open);
 });
+
+test("Esc does not take the focus out of the field", async () => {
+  let isLeft = false;
+  view.key("Escape", { tagName: "INPUT", blur: () => (isLeft = true) });
+  assert.ok(!isLeft);
+});

@@ -23,6 +23,7 @@ const typing = (node) => node && (node.isContentEditable || ["INPUT", "TEXTAREA"
 export function listen(session) {
   let isGoing = false;
   const take = (e) => {
+    if (session.store.get("needToken")) return; // its dialog stays, and so does the focus in it
     if (e.key === "Escape") return escape(session, e);
     if (e.ctrlKey || e.metaKey || e.altKey || typing(e.target) || session.store.get("dialog")) return;
     const goes = isGoing && PAGES[e.key];
