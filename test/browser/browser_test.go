@@ -52,8 +52,8 @@ func newBrowser(t *testing.T) *browser {
 	testkit.NeedCommand(t, "chromium")
 	path, err := exec.LookPath("chromium")
 	require.NoError(t, err)
-	// As root its sandbox does not start, and there is no GPU to use. The pages are ours.
 	still := testkit.NewStillNet(t)
+	// As root its sandbox does not start, and there is no GPU to use. The pages are ours.
 	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(path), chromedp.NoSandbox, chromedp.DisableGPU, chromedp.UserDataDir(t.TempDir()), chromedp.ModifyCmdFunc(still.Enter))
 	allocator, cancel := chromedp.NewExecAllocator(context.Background(), options...)
 	t.Cleanup(cancel)

@@ -46,8 +46,8 @@ func startBrowser(t *testing.T) *browser {
 	testkit.NeedCommand(t, "chromium")
 	path, err := exec.LookPath("chromium")
 	require.NoError(t, err)
-	// Not /tmp, which may be small, and not shared: what is in it ends with the test.
 	still := testkit.NewStillNet(t)
+	// Not /tmp, which may be small, and not shared: what is in it ends with the test.
 	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(path), chromedp.NoSandbox,
 		chromedp.DisableGPU, chromedp.UserDataDir(t.TempDir()), chromedp.Env("TZ=UTC"), chromedp.WindowSize(wide.width, wide.height),
 		chromedp.ModifyCmdFunc(still.Enter))
