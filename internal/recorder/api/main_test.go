@@ -142,6 +142,7 @@ func withStore(t testing.TB, o *Options) {
 func newEngine() *promql.Engine {
 	return promql.NewEngine(promql.EngineOpts{
 		MaxSamples: 100_000, Timeout: within, EnableAtModifier: true, EnableNegativeOffset: true,
+		NoStepSubqueryIntervalFn: func(int64) int64 { return 30_000 },
 	})
 }
 

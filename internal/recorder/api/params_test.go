@@ -123,7 +123,7 @@ func FuzzParameters(f *testing.F) {
 		for _, raw := range []string{
 			"", "query=up&time=1700000059", "query=up&start=1700000000&end=1700000059&step=15", "match[]=up&limit=1",
 			"query=up[&time=x", "from=1&to=0", "kind=a,b&container=c&limit=-1", "%zz", "a;b", "start=NaN&end=Inf&step=0",
-			"query=up%5B1h:1ms%5D", "query=up&start=-9e15&end=9e15&step=9e9", "state=running&limit=1&order=oldest",
+			"query=up%5B1h:1ms%5D", "query=up%5B1h:%5D", "query=up&start=-9e15&end=9e15&step=9e9", "state=running&limit=1&order=oldest",
 		} {
 			f.Add(uint8(i), raw)
 		}

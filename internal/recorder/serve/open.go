@@ -74,7 +74,10 @@ func (o *Opened) metrics(dir string) error {
 		o.closers = append(o.closers, blocks.Close)
 		return nil
 	}
-	o.Options.Engine = promql.NewEngine(promql.EngineOpts{MaxSamples: metricstore.MaxSteps, Timeout: queryTime})
+	o.Options.Engine = promql.NewEngine(promql.EngineOpts{
+		MaxSamples: metricstore.MaxSteps, Timeout: queryTime, EnableAtModifier: true, EnableNegativeOffset: true,
+		NoStepSubqueryIntervalFn: func(int64) int64 { return time.Minute.Milliseconds() }, // the engine calls it, also of nothing
+	})
 	o.Options.Queryable = storage.QueryableFunc(func(_, _ int64) (storage.Querier, error) { return storage.NoopQuerier(), nil })
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, metricstore.ErrNoBlocks) {
 		return nil // the manifest says why
