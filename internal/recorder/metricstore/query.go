@@ -59,6 +59,13 @@ func newAsker(q storage.Queryable, log *slog.Logger) Asker {
 	})}
 }
 
+// Nothing answers every query as a store without samples does.
+func Nothing() *Asker {
+	empty := storage.QueryableFunc(func(_, _ int64) (storage.Querier, error) { return storage.NoopQuerier(), nil })
+	a := newAsker(empty, slog.New(slog.DiscardHandler))
+	return &a
+}
+
 // Queryable gives access to series and labels. Its queriers are to be closed
 // soon: a store cannot close while one is open.
 func (a *Asker) Queryable() storage.Queryable { return a.queryable }

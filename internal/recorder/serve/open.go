@@ -8,10 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"time"
-
-	"github.com/prometheus/prometheus/promql"
-	"github.com/prometheus/prometheus/storage"
 
 	"github.com/tallymanhq/tallyman/internal/recorder/api"
 	"github.com/tallymanhq/tallyman/internal/recorder/capture/bundle"
@@ -63,9 +59,6 @@ func OpenCapture(dir string, m *bundle.Manifest) (*Opened, error) {
 	return o, nil
 }
 
-// queryTime is as long as [metricstore.Asker] gives a query.
-const queryTime = 30 * time.Second
-
 // metrics opens the block. Without one all queries are answered, with nothing.
 func (o *Opened) metrics(dir string) error {
 	blocks, err := metricstore.OpenBlocks(dir)
@@ -74,11 +67,8 @@ func (o *Opened) metrics(dir string) error {
 		o.closers = append(o.closers, blocks.Close)
 		return nil
 	}
-	o.Options.Engine = promql.NewEngine(promql.EngineOpts{
-		MaxSamples: metricstore.MaxSteps, Timeout: queryTime, EnableAtModifier: true, EnableNegativeOffset: true,
-		NoStepSubqueryIntervalFn: func(int64) int64 { return time.Minute.Milliseconds() }, // the engine calls it, also of nothing
-	})
-	o.Options.Queryable = storage.QueryableFunc(func(_, _ int64) (storage.Querier, error) { return storage.NoopQuerier(), nil })
+	nothing := metricstore.Nothing()
+	o.Options.Engine, o.Options.Queryable = nothing.Engine(), nothing.Queryable()
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, metricstore.ErrNoBlocks) {
 		return nil // the manifest says why
 	}

@@ -208,6 +208,7 @@ func TestOpenCaptureWithoutMembers(t *testing.T) {
 	}
 	f(`{"status":"success","data":{"resultType":"vector","result":[]}}`, "/api/v1/query", "query", "sum(up)")
 	f(`{"status":"success","data":{"resultType":"scalar","result":[1795316490,"2"]}}`, "/api/v1/query", "query", "1+1")
+	f(`{"status":"success","data":{"resultType":"vector","result":[]}}`, "/api/v1/query", "query", "max_over_time(up[1h:] @ 0 offset -5m)")
 	f(`{"status":"success","data":[]}`, "/api/v1/labels")
 	f(`{"truncated":false,"events":[]}`, "/api/events")
 	f(`{"now":1795316490,"truncated":false,"entities":[]}`, "/api/entities")
